@@ -1,0 +1,60 @@
+# `make help` lists the targets. PYTHON chooses the interpreter: make demo PYTHON=python3.12
+PYTHON ?= python3
+UV_VERSION := 0.13.9
+VENV := .venv
+TOOLS := .local/tools
+BIN := $(CURDIR)/$(VENV)/bin
+export PATH := $(BIN):$(PATH)
+# Tool environments follow the interpreter: a change of PYTHON makes them anew.
+STAMP := $(VENV)/.stamp-$(shell $(PYTHON) -c 'import sys; print("%d.%d.%d" % sys.version_info[:3])')
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test unit integration check lint types template-lint schema lock clean
+
+help: ## List the targets
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sort | awk -F':.*## ' '{printf "  %-14s %s\n", $$1, $$2}'
+
+setup: $(STAMP) ## Make .venv with drctl, and the environments of the emulator and of the SAM CLI
+
+$(STAMP): pyproject.toml requirements-dev.txt cli/requirements.txt layers/dependencies/requirements.txt $(wildcard localcloud/requirements/*.txt)
+	@rm -rf $(VENV) $(TOOLS)
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --editable '.[dev]'
+	$(BIN)/uv venv --quiet --python $(BIN)/python $(TOOLS)/ministack
+	$(BIN)/uv pip install --quiet --python $(TOOLS)/ministack --requirement localcloud/requirements/ministack.txt
+	$(BIN)/uv venv --quiet --python $(BIN)/python $(TOOLS)/sam
+	$(BIN)/uv pip install --quiet --python $(TOOLS)/sam --requirement localcloud/requirements/sam.txt
+	@touch $@
+
+demo: setup ## Local cloud up, stack deployed, and one application through all four phases
+	$(BIN)/python -m localcloud.demo
+
+test: setup ## Everything: unit, property, contract, integration
+	$(BIN)/pytest -n 2
+
+unit: setup ## The tests that need no emulator
+	$(BIN)/pytest -n 2 tests/unit tests/property tests/contract
+
+integration: setup ## The tests that deploy the real template to the local cloud
+	$(BIN)/pytest tests/integration
+
+check: lint types template-lint test ## All of CI: lint, types, templates, tests
+
+lint: setup ## ruff and the direction of imports
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports
+
+types: setup ## mypy --strict
+	$(BIN)/mypy
+
+template-lint: setup ## sam validate --lint
+	AWS_DEFAULT_REGION=us-west-2 $(TOOLS)/sam/bin/sam validate --lint --template template.yaml
+
+lock: setup ## Resolve the pinned direct dependencies anew
+	for f in layers/dependencies/requirements localcloud/requirements/ministack localcloud/requirements/sam; do \
+	  $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --no-header --no-annotate $$f.in -o $$f.txt; done
+
+clean: ## Remove what setup and the local cloud made
+	rm -rf $(VENV) .local .aws-sam .pytest_cache .mypy_cache .ruff_cache .hypothesis build
