@@ -1,0 +1,32 @@
+"""Take the next steps of an execution.
+
+In:  what may have made a step possible: an approval decided, a resource ended, a command (bus -> queue)
+Out: layers opened and closed, resources requested, the execution ended
+"""
+
+from typing import Any
+
+from aws_lambda_powertools.utilities.batch import BatchProcessor, EventType, process_partial_response
+from aws_lambda_powertools.utilities.batch.types import PartialItemFailureResponse
+from aws_lambda_powertools.utilities.data_classes.sqs_event import SQSRecord
+from aws_lambda_powertools.utilities.typing import LambdaContext
+
+from dr_core.events import WakeUp
+from dr_core.flow import advance
+from dr_core.observability import logger, utc_now
+from dr_core.state import table
+
+processor = BatchProcessor(event_type=EventType.SQS)
+
+
+def advance_one(record: SQSRecord) -> None:
+    """Follow the state as far as it leads; the event only says whose."""
+    wake_up = WakeUp.from_queue(record.body)
+    logger.append_keys(execution_id=wake_up.execution_id)
+    advance(table(), wake_up.execution_id, utc_now)
+
+
+@logger.inject_lambda_context(clear_state=True)
+def lambda_handler(event: dict[str, Any], context: LambdaContext) -> PartialItemFailureResponse:
+    """Advance each execution of the batch; one that fails is delivered again."""
+    return process_partial_response(event=event, record_handler=advance_one, processor=processor, context=context)

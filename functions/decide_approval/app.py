@@ -1,0 +1,19 @@
+"""The page behind an approval's link.
+
+In:  an HTTP request to the function's URL
+Out: GET and HEAD: the page; POST: the decision is recorded (Approval Granted, Approval Rejected)
+"""
+
+from typing import Any
+
+from aws_lambda_powertools.utilities.typing import LambdaContext
+
+from dr_core.approvals import link_signer, respond
+from dr_core.observability import logger, utc_now
+from dr_core.state import table
+
+
+@logger.inject_lambda_context(clear_state=True)
+def lambda_handler(event: dict[str, Any], _context: LambdaContext) -> dict[str, object]:
+    """Answer one request."""
+    return respond(event, table(), link_signer(), utc_now).as_function_url()

@@ -1,0 +1,47 @@
+"""Begin to wait for people.
+
+In:  Approval Requested (bus -> queue, or sent again by the sweep)
+Out: the approval state machine runs, one for each execution
+"""
+
+import json
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+import boto3
+from aws_lambda_powertools.utilities.batch import BatchProcessor, EventType, process_partial_response
+from aws_lambda_powertools.utilities.batch.types import PartialItemFailureResponse
+from aws_lambda_powertools.utilities.data_classes.sqs_event import SQSRecord
+from aws_lambda_powertools.utilities.typing import LambdaContext
+
+from dr_core.events import WakeUp
+from dr_core.observability import logger
+from dr_core.settings import setting
+
+if TYPE_CHECKING:
+    from mypy_boto3_stepfunctions import SFNClient
+
+processor = BatchProcessor(event_type=EventType.SQS)
+
+
+@cache
+def sfn() -> "SFNClient":
+    """The client, made once per environment."""
+    return boto3.client("stepfunctions")
+
+
+def start_one(record: SQSRecord) -> None:
+    """Start the state machine under the execution's own name: a second delivery finds it there."""
+    execution_id = WakeUp.from_queue(record.body).execution_id
+    logger.append_keys(execution_id=execution_id)
+    machine = setting("APPROVAL_STATE_MACHINE_ARN")
+    try:
+        sfn().start_execution(stateMachineArn=machine, name=execution_id, input=json.dumps({"executionId": execution_id}))
+    except sfn().exceptions.ExecutionAlreadyExists:
+        logger.info("approval already started")
+
+
+@logger.inject_lambda_context(clear_state=True)
+def lambda_handler(event: dict[str, Any], context: LambdaContext) -> PartialItemFailureResponse:
+    """Start each approval of the batch; one that fails is delivered again."""
+    return process_partial_response(event=event, record_handler=start_one, processor=processor, context=context)

@@ -1,0 +1,469 @@
+"""The rules: what follows from what is known. Pure: no I/O, no clock, no chance of its own.
+
+`decide(state, trigger, now)` gives the one transaction that the trigger leads to, or None when it is stale or nothing follows.
+A trigger is an observation, a vote, a command, or a mere `Wake`: then the state alone decides. So any event may be lost, repeated
+or late: whoever wakes next finds the same thing to do.
+"""
+
+from collections.abc import Callable, Mapping
+from datetime import datetime, timedelta
+from functools import singledispatch
+
+from dr_core.commands import Command, NotAllowedError, obey
+from dr_core.errors import ErrorClass
+from dr_core.moves import (
+    LOST_AFTER,
+    RESOURCES_PER_MOVE,
+    about,
+    counts,
+    end,
+    ended,
+    error_fields,
+    move_of,
+    on_approval,
+    on_execution,
+    on_layer,
+    on_resource,
+    text,
+)
+from dr_core.records import (
+    ApprovalStatus,
+    Change,
+    DetailType,
+    Event,
+    ExecutionStatus,
+    Failure,
+    Layer,
+    LayerStatus,
+    Move,
+    Resource,
+    ResourceStatus,
+    State,
+)
+from dr_core.triggers import Asked, Captured, Checked, Claim, Expire, Outcome, Started, TokenHeld, Trigger, Vote, Wake
+
+# Past its deadline a resource is first given to a last observation; the sweep ends it only when that never came.
+DEADLINE_GRACE = timedelta(seconds=120)
+# An act shows in what the service reports within this time; later, what still has not begun was lost or undone, and is a failure.
+NOT_STARTED_GRACE = timedelta(seconds=60)
+
+
+def check_delay(check_no: int, first_seconds: float, cap_seconds: float, jitter: float) -> float:
+    """Seconds until the check after `check_no`: 1.5 times longer each time, up to the cap, spread by 20 % either way."""
+    return min(cap_seconds, first_seconds * float(1.5 ** min(check_no, 20))) * (0.8 + 0.4 * jitter)
+
+
+def decide(state: State, trigger: Trigger, now: datetime) -> Move | None:
+    """The transaction that follows from `trigger`, or None. Raises NotAllowedError for a vote or command out of place."""
+    return obey(trigger, state, now) if isinstance(trigger, Command) else _decide(trigger, state, now)
+
+
+def lost_wake_ups(state: State, now: datetime) -> tuple[Event, ...]:
+    """The events that should have led to something by now, derived from the state alone; the sweep sends them again."""
+    execution, approval = state.execution, state.approval
+    lost = []
+    unasked = approval is not None and approval.status is ApprovalStatus.PENDING and approval.asked_at is None
+    if execution.status is ExecutionStatus.PENDING_APPROVAL and unasked and now >= execution.requested_at + LOST_AFTER:
+        lost.append(Event(DetailType.APPROVAL_REQUESTED))
+    for resource in state.resources:
+        if resource.due_at is None or now < resource.due_at:
+            continue
+        claimable = resource.status in (ResourceStatus.REQUESTED, ResourceStatus.STARTING)
+        if claimable and execution.status is ExecutionStatus.RUNNING:
+            lost.append(about(resource, DetailType.RESOURCE_REQUESTED))
+        if resource.status is ResourceStatus.WAITING:
+            lost.append(about(resource, DetailType.RESOURCE_WAITING, checkNo=resource.check_no))
+    return tuple(lost)
+
+
+@singledispatch
+def _decide(trigger: Trigger, state: State, now: datetime) -> Move | None:
+    raise TypeError(f"not a trigger: {trigger!r}")
+
+
+# --- what the state alone leads to ---
+
+
+@_decide.register
+def _(trigger: Wake, state: State, now: datetime) -> Move | None:
+    by_status: Mapping[ExecutionStatus, Callable[[State, datetime], Move | None]] = {
+        ExecutionStatus.PENDING_APPROVAL: _follow_approval,
+        ExecutionStatus.RUNNING: _advance,
+        ExecutionStatus.PAUSED: _time_out,
+        ExecutionStatus.CANCELLING: _wind_down,
+    }
+    step = by_status.get(state.execution.status)
+    return step(state, now) if step else None
+
+
+def _follow_approval(state: State, now: datetime) -> Move | None:
+    execution, approval, first = state.execution, state.approval, state.next_layer()
+    if approval is None or first is None:
+        return None
+    if approval.status is ApprovalStatus.PENDING:
+        return _decide(Expire(), state, now) if now >= approval.expires_at else None
+    if approval.status is ApprovalStatus.APPROVED:
+        return Move(
+            (
+                on_execution(
+                    execution, status=ExecutionStatus.RUNNING, current_layer=first.number, started_at=now, due_at=now + LOST_AFTER
+                ),
+                on_approval(approval),
+                on_layer(first, status=LayerStatus.RUNNING, started_at=now),
+            ),
+            (
+                Event(DetailType.EXECUTION_STARTED, {"layersTotal": execution.layers_total}),
+                Event(DetailType.LAYER_STARTED, {"layer": first.number, "epoch": first.epoch, "resources": first.total}),
+            ),
+        )
+    rejected = approval.status is ApprovalStatus.REJECTED
+    status = ExecutionStatus.REJECTED if rejected else ExecutionStatus.EXPIRED
+    why = (
+        f"rejected by {approval.approver}: {approval.reason}" if rejected else f"nobody decided by {approval.expires_at:%Y-%m-%d %H:%M:%SZ}"
+    )
+    detail_type = DetailType.EXECUTION_REJECTED if rejected else DetailType.EXECUTION_EXPIRED
+    return Move((*end(execution, status, now, why), on_approval(approval)), (Event(detail_type, {"outcome": status, "reason": why}),))
+
+
+def _advance(state: State, now: datetime) -> Move | None:
+    layer = state.layer(state.execution.current_layer)
+    if layer is None or layer.status is not LayerStatus.RUNNING or len(state.resources) != layer.total:
+        return None
+    return _time_out(state, now) or _close(state, layer, now) or _request(state, layer, now)
+
+
+def _time_out(state: State, now: datetime) -> Move | None:
+    """End what is past its deadline and was not ended by a last observation: a check that never comes back must not hold a layer."""
+    late = [r for r in state.resources if r.status in _IN_FLIGHT and r.deadline_at and now >= r.deadline_at + DEADLINE_GRACE]
+    if not late:
+        return None
+    return move_of(_timed_out(state, resource, now) for resource in late[:RESOURCES_PER_MOVE])
+
+
+_IN_FLIGHT = frozenset({ResourceStatus.STARTING, ResourceStatus.WAITING})
+_NOT_BEGUN = frozenset({ResourceStatus.PENDING, ResourceStatus.REQUESTED, ResourceStatus.RETRY_WAIT})
+_HELD_BACK = frozenset({ResourceStatus.PENDING, ResourceStatus.RETRY_WAIT})
+
+
+def _close(state: State, layer: Layer, now: datetime) -> Move | None:
+    """Close the layer if all its resources have ended, and open the next one or end the execution in the same transaction.
+
+    Sound without counting: ended resources stay ended within the epoch, the epoch was read before them, and the close holds on it.
+    """
+    failed = [r for r in state.resources if r.status.is_failure and not r.best_effort]
+    held_back = [r for r in state.resources if r.status in _HELD_BACK] if _is_tripped(state, layer) else []
+    if sum(r.status.is_terminal for r in state.resources) + len(held_back) != layer.total:
+        return None
+    allowed = layer.max_failures if layer.policy == "continue" else 0
+    if len(failed) > allowed:
+        status = LayerStatus.FAILED
+    elif any(r.status.is_failure for r in state.resources):
+        status = LayerStatus.SUCCEEDED_WITH_FAILURES
+    else:
+        status = LayerStatus.SUCCEEDED
+    closed = on_layer(layer, status=status, ended_at=now)
+    completed = Event(
+        DetailType.LAYER_COMPLETED,
+        {"layer": layer.number, "epoch": layer.epoch, "outcome": status, "counts": counts(state.resources)},
+    )
+    if status is LayerStatus.FAILED:
+        names = ", ".join(r.name for r in failed)
+        why = f"layer {layer.number} failed: {names}"
+        return Move(
+            (
+                on_execution(state.execution, status=ExecutionStatus.FAILED, due_at=None, outcome_detail=why),
+                closed,
+                *(on_resource(r) for r in held_back[:RESOURCES_PER_MOVE]),
+            ),
+            (
+                completed,
+                Event(DetailType.EXECUTION_HALTED, {"layer": layer.number, "failed": [r.id for r in failed], "reason": why}),
+            ),
+        )
+    following = state.next_layer()
+    if following is not None:
+        return Move(
+            (
+                on_execution(state.execution, current_layer=following.number, due_at=now + LOST_AFTER),
+                closed,
+                on_layer(following, status=LayerStatus.RUNNING, started_at=now),
+            ),
+            (
+                completed,
+                Event(DetailType.LAYER_STARTED, {"layer": following.number, "epoch": following.epoch, "resources": following.total}),
+            ),
+        )
+    flawed = status is LayerStatus.SUCCEEDED_WITH_FAILURES or any(o.status is LayerStatus.SUCCEEDED_WITH_FAILURES for o in state.layers)
+    outcome = ExecutionStatus.SUCCEEDED_WITH_FAILURES if flawed else ExecutionStatus.SUCCEEDED
+    seconds = (now - state.execution.started_at).total_seconds() if state.execution.started_at else 0.0
+    return Move(
+        (*end(state.execution, outcome, now, ""), closed),
+        (completed, Event(DetailType.EXECUTION_COMPLETED, {"outcome": outcome, "rtoSeconds": round(seconds, 3)})),
+    )
+
+
+def _is_tripped(state: State, layer: Layer) -> bool:
+    """A fail-fast layer starts nothing more once a resource has failed."""
+    return layer.policy == "failFast" and any(r.status.is_failure and not r.best_effort for r in state.resources)
+
+
+def _request(state: State, layer: Layer, now: datetime) -> Move | None:
+    """Ask for every resource that may begin, each as a new attempt."""
+    if _is_tripped(state, layer):
+        return None
+    ready = [
+        r
+        for r in state.resources
+        if r.status is ResourceStatus.PENDING or (r.status is ResourceStatus.RETRY_WAIT and r.next_at is not None and now >= r.next_at)
+    ][:RESOURCES_PER_MOVE]
+    if not ready:
+        return None
+    return move_of(
+        (
+            (
+                on_resource(
+                    r,
+                    status=ResourceStatus.REQUESTED,
+                    attempt=r.attempt + 1,
+                    next_at=None,
+                    deadline_at=now + timedelta(seconds=r.timeout_seconds),
+                    due_at=now + LOST_AFTER,
+                ),
+                about(r, DetailType.RESOURCE_REQUESTED, attempt=r.attempt + 1),
+            )
+            for r in ready
+        ),
+        on_execution(state.execution),
+    )
+
+
+def _wind_down(state: State, now: datetime) -> Move | None:
+    """Begin nothing more; what is under way is followed to its end, never aborted."""
+    not_begun = [r for r in state.resources if r.status in _NOT_BEGUN][:RESOURCES_PER_MOVE]
+    if not_begun:
+        return move_of(
+            (
+                on_resource(r, status=ResourceStatus.CANCELLED, due_at=None, next_at=None, ended_at=now),
+                about(r, DetailType.RESOURCE_CANCELLED),
+            )
+            for r in not_begun
+        )
+    orphans = [r for r in state.resources if r.status is ResourceStatus.STARTING and r.lease_until and now >= r.lease_until]
+    if orphans:
+        return move_of((_waiting(r, r.detail, r.percent, now, 0.0), _waiting_event(r)) for r in orphans[:RESOURCES_PER_MOVE])
+    if any(r.status in _IN_FLIGHT for r in state.resources):
+        return _time_out(state, now)
+    why = state.execution.outcome_detail
+    changes = list(end(state.execution, ExecutionStatus.CANCELLED, now, why))
+    events = [Event(DetailType.EXECUTION_CANCELLED, {"outcome": ExecutionStatus.CANCELLED, "reason": why})]
+    layer = state.layer(state.execution.current_layer)
+    if layer is not None and layer.status is LayerStatus.RUNNING:
+        changes.append(on_layer(layer, status=LayerStatus.CANCELLED, ended_at=now))
+        fields = {
+            "layer": layer.number,
+            "epoch": layer.epoch,
+            "outcome": LayerStatus.CANCELLED,
+            "counts": counts(state.resources),
+        }
+        events.insert(0, Event(DetailType.LAYER_COMPLETED, fields))
+    return Move(tuple(changes), tuple(events))
+
+
+# --- executors and checks ---
+
+
+@_decide.register
+def _(trigger: Claim, state: State, now: datetime) -> Move | None:
+    resource = state.resource(trigger.resource_id)
+    if resource is None or resource.attempt != trigger.attempt or state.execution.status is not ExecutionStatus.RUNNING:
+        return None
+    takeover = resource.status is ResourceStatus.STARTING and resource.lease_until is not None and now >= resource.lease_until
+    if resource.status is not ResourceStatus.REQUESTED and not takeover:
+        return None
+    lease_until = now + timedelta(seconds=resource.lease_seconds)
+    fresh: dict[str, object] = {}
+    if not takeover:
+        fresh = {"started_at": now, "deadline_at": now + timedelta(seconds=resource.timeout_seconds)}
+    return Move(
+        (
+            on_execution(state.execution),
+            on_resource(
+                resource,
+                status=ResourceStatus.STARTING,
+                lease_owner=trigger.owner,
+                lease_until=lease_until,
+                due_at=lease_until,
+                **fresh,
+            ),
+        ),
+        (about(resource, DetailType.RESOURCE_STARTED, leaseUntil=text(lease_until), takeover=takeover),),
+    )
+
+
+def _held(state: State, trigger: Captured | Started) -> Resource | None:
+    """The resource, if this attempt and this executor still hold it."""
+    resource = state.resource(trigger.resource_id)
+    held = (
+        resource is not None
+        and resource.status is ResourceStatus.STARTING
+        and resource.attempt == trigger.attempt
+        and resource.lease_owner == trigger.owner
+    )
+    return resource if held else None
+
+
+@_decide.register
+def _(trigger: Captured, state: State, now: datetime) -> Move | None:
+    resource = _held(state, trigger)
+    if resource is None or resource.before is not None:
+        return None
+    return Move((on_resource(resource, before=trigger.before),))
+
+
+@_decide.register
+def _(trigger: Started, state: State, now: datetime) -> Move | None:
+    resource = _held(state, trigger)
+    if resource is None:
+        return None
+    ended = _ended_by(state, resource, trigger.outcome, trigger.jitter, now)
+    if ended is not None:
+        change, event = ended
+        values = dict(change.values, handles=trigger.handles)
+        return Move((Change(change.kind, change.key, change.expected, values),), (event,))
+    waiting = _waiting(resource, trigger.outcome.detail, trigger.outcome.percent, now, trigger.delay_seconds, handles=trigger.handles)
+    return Move((waiting,), (_waiting_event(resource),))
+
+
+@_decide.register
+def _(trigger: Checked, state: State, now: datetime) -> Move | None:
+    resource = state.resource(trigger.resource_id)
+    if (
+        resource is None
+        or resource.status is not ResourceStatus.WAITING
+        or resource.attempt != trigger.attempt
+        or resource.check_no != trigger.check_no
+    ):
+        return None
+    ended = _ended_by(state, resource, trigger.outcome, trigger.jitter, now)
+    if ended is None and resource.deadline_at and now >= resource.deadline_at:
+        ended = _timed_out(state, resource, now)
+    if ended is not None:
+        return Move((ended[0],), (ended[1],))
+    failure = trigger.outcome.failure
+    detail = trigger.outcome.detail or (f"{failure.code}: {failure.message}" if failure else "")
+    return Move((_waiting(resource, detail, trigger.outcome.percent, now, trigger.delay_seconds),))
+
+
+def _ended_by(state: State, resource: Resource, outcome: Outcome, jitter: float, now: datetime) -> tuple[Change, Event] | None:
+    """How the outcome ends the attempt, or None if it goes on."""
+    checking = resource.status is ResourceStatus.WAITING
+    if outcome.kind == "DONE":
+        return ended(resource, ResourceStatus.SUCCEEDED, DetailType.RESOURCE_SUCCEEDED, now, outcome.detail, None)
+    failure = outcome.failure
+    if outcome.kind == "NOT_STARTED" and checking and resource.started_at and now >= resource.started_at + NOT_STARTED_GRACE:
+        why = f"{resource.name} ({resource.module}) was acted on, but nothing has begun: {outcome.detail}"
+        failure = Failure("NotStarted", ErrorClass.RETRYABLE, why)
+    elif failure is None or outcome.kind in ("IN_PROGRESS", "NOT_STARTED"):
+        return None
+    if outcome.kind == "ERROR":
+        if failure.error_class is ErrorClass.AMBIGUOUS or (checking and failure.error_class is not ErrorClass.TERMINAL):
+            return None  # the act may have been carried out, or only the observation failed: observe again
+        if failure.error_class is ErrorClass.THROTTLED:
+            return _retry_later(resource, failure, now, jitter, spent=resource.spent)
+    if failure.error_class is not ErrorClass.TERMINAL and resource.spent + 1 < resource.max_attempts:
+        return _retry_later(resource, failure, now, jitter, spent=resource.spent + 1)
+    return ended(resource, ResourceStatus.FAILED, DetailType.RESOURCE_FAILED, now, "", failure)
+
+
+def _retry_later(resource: Resource, failure: Failure, now: datetime, jitter: float, spent: int) -> tuple[Change, Event]:
+    """Wait, with full jitter, and try again. A throttled attempt is not a spent one."""
+    retry_at = now + timedelta(seconds=jitter * min(300, 5 * 2 ** min(resource.attempt, 10)))
+    change = on_resource(
+        resource,
+        status=ResourceStatus.RETRY_WAIT,
+        spent=spent,
+        failure=failure,
+        next_at=retry_at,
+        due_at=retry_at,
+        lease_owner=None,
+        lease_until=None,
+    )
+    return change, about(resource, DetailType.RESOURCE_FAILED, error=error_fields(failure), willRetry=True, retryAt=text(retry_at))
+
+
+def _timed_out(state: State, resource: Resource, now: datetime) -> tuple[Change, Event]:
+    seen = resource.detail or "nothing"
+    why = f"{resource.name} ({resource.module}) had not reached its goal after {resource.timeout_seconds} s; last seen: {seen}"
+    failure = Failure("TimedOut", ErrorClass.RETRYABLE, why)
+    return ended(resource, ResourceStatus.TIMED_OUT, DetailType.RESOURCE_TIMED_OUT, now, resource.detail, failure)
+
+
+def _waiting(resource: Resource, detail: str, percent: int | None, now: datetime, delay: float, **values: object) -> Change:
+    """Observe again after `delay` seconds. The number of the check rises: only one chain of checks lives."""
+    next_at = now + timedelta(seconds=delay)
+    return on_resource(
+        resource,
+        status=ResourceStatus.WAITING,
+        check_no=resource.check_no + 1,
+        detail=detail,
+        percent=percent,
+        next_at=next_at,
+        due_at=next_at + LOST_AFTER,
+        lease_owner=None,
+        lease_until=None,
+        **values,
+    )
+
+
+def _waiting_event(resource: Resource) -> Event:
+    return about(resource, DetailType.RESOURCE_WAITING, checkNo=resource.check_no + 1)
+
+
+# --- the approval ---
+
+
+@_decide.register
+def _(trigger: TokenHeld, state: State, now: datetime) -> Move | None:
+    approval = state.approval
+    if approval is None or approval.status is not ApprovalStatus.PENDING:
+        return None
+    return Move((on_approval(approval, task_token=trigger.task_token),))
+
+
+@_decide.register
+def _(trigger: Asked, state: State, now: datetime) -> Move | None:
+    approval = state.approval
+    if approval is None or approval.status is not ApprovalStatus.PENDING or approval.asked_at is not None:
+        return None
+    return Move((on_approval(approval, asked_at=now, due_at=approval.expires_at),))
+
+
+@_decide.register
+def _(trigger: Vote, state: State, now: datetime) -> Move | None:
+    approval = state.approval
+    if approval is None or state.execution.status is not ExecutionStatus.PENDING_APPROVAL:
+        raise NotAllowedError(f"execution {state.execution.id} is {state.execution.status}: there is nothing to decide")
+    if approval.status is not ApprovalStatus.PENDING:
+        by = f" by {approval.approver}" if approval.approver else ""
+        raise NotAllowedError(f"this request is already {approval.status}{by}")
+    if now >= approval.expires_at:
+        raise NotAllowedError(f"this request expired at {approval.expires_at:%Y-%m-%d %H:%M:%SZ}")
+    if trigger.manifest_sha256 != approval.manifest_sha256:
+        raise NotAllowedError("the manifest is not the one that was shown: request the execution again")
+    status = ApprovalStatus.APPROVED if trigger.approve else ApprovalStatus.REJECTED
+    detail_type = DetailType.APPROVAL_GRANTED if trigger.approve else DetailType.APPROVAL_REJECTED
+    return Move(
+        (on_approval(approval, status=status, approver=trigger.approver, reason=trigger.reason, decided_at=now, due_at=None),),
+        (Event(detail_type, {"approver": trigger.approver, "reason": trigger.reason}),),
+    )
+
+
+@_decide.register
+def _(trigger: Expire, state: State, now: datetime) -> Move | None:
+    approval = state.approval
+    if approval is None or approval.status is not ApprovalStatus.PENDING:
+        return None
+    return Move(
+        (on_approval(approval, status=ApprovalStatus.EXPIRED, decided_at=now, due_at=None),),
+        (Event(DetailType.APPROVAL_EXPIRED, {"expiresAt": text(approval.expires_at)}),),
+    )

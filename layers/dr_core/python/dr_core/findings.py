@@ -1,0 +1,161 @@
+"""What is wrong with an input, in the input's own words: keys as they are spelt there, and the key that was probably meant."""
+
+import difflib
+import re
+from collections.abc import Callable, Collection, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, get_args
+
+from pydantic import AliasChoices, BaseModel, ValidationError
+from pydantic.fields import FieldInfo
+from pydantic_core import ErrorDetails
+
+Path = tuple[str | int, ...]
+
+_MOST = 200  # of one ValidationError: nobody reads more
+_LONGEST = 64  # characters of a word that are compared and shown
+_MESSAGES = {
+    "missing": "this key is missing",
+    "extra_forbidden": "unknown key",
+    "dict_type": "must be an object",
+    "model_type": "must be an object",
+    "list_type": "must be an array",
+    "tuple_type": "must be an array",
+    "bool_type": "must be true or false",
+    "bool_parsing": "must be true or false",
+    "int_type": "must be a whole number",
+    "int_parsing": "must be a whole number",
+    "int_from_float": "must be a whole number",
+    "string_type": "must be a string",
+    "too_short": "needs at least {min_length} of them",
+    "too_long": "has more than {max_length} of them",
+}
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing wrong: `path` leads through the input to where it stands, `remedy` (may be empty) says what would be right."""
+
+    path: Path
+    message: str
+    remedy: str = ""
+
+
+def shown(word: object) -> str:
+    """A piece of untrusted input, short and printable."""
+    text = "".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in str(word)[: _LONGEST + 1])
+    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}…"
+
+
+def dotted(path: Path) -> str:
+    """The path as people write it, such as `parameters.0.EcsDesiredSize`."""
+    return ".".join(shown(step) for step in path)
+
+
+def did_you_mean(word: str, known: Collection[str], synonyms: Mapping[str, str] | None = None) -> str | None:
+    """The known word that was probably meant, if one is near: the same but for case and dashes, longer or shorter, or misspelt."""
+    if len(word) > _LONGEST:
+        return None
+    plain = _plain(word)
+    candidates = {_plain(one): one for one in known} | {_plain(wrong): right for wrong, right in (synonyms or {}).items() if right in known}
+    if plain in candidates:
+        return candidates[plain]
+    related = [one for one in candidates if min(len(one), len(plain)) >= 3 and (one.startswith(plain) or plain.startswith(one))]
+    near = difflib.get_close_matches(plain, related, 1, 0) or difflib.get_close_matches(plain, candidates, 1)
+    return candidates[near[0]] if near else None
+
+
+def _plain(word: str) -> str:
+    return re.sub(r"[\s_-]", "", word).casefold()
+
+
+def suggestion(word: str, known: Collection[str], synonyms: Mapping[str, str] | None = None) -> str:
+    """The remedy for a word that is not known."""
+    meant = did_you_mean(word, known, synonyms)
+    return f"did you mean {meant}?" if meant else f"known here: {', '.join(known)}"
+
+
+def explain(
+    error: ValidationError,
+    raw: object,
+    model: type[BaseModel],
+    *,
+    ignore: Callable[[ErrorDetails], bool] = lambda _: False,
+    synonyms: Mapping[str, str] | None = None,
+) -> list[Finding]:
+    """What `model` found wrong with `raw`. No finding shows a value, only keys: values may be confidential.
+
+    A key that is missing because it is misspelt is one finding, and so is a value that fits none of several types. `ignore` drops
+    errors; `synonyms` are wrong words with the right ones.
+    """
+    details = [detail for detail in error.errors(include_url=False) if not ignore(detail)]
+    found: dict[Path, tuple[Finding, bool]] = {}
+    meant: set[Path] = set()
+    for detail in details[:_MOST]:
+        path, of_union = _path(detail, raw)
+        is_extra = detail["type"] == "extra_forbidden"
+        models, field = _follow(model, detail["loc"][:-1] if is_extra else detail["loc"])
+        message = _message(detail)
+        remedy = str((detail.get("ctx") or {}).get("remedy", (field.description if field else None) or ""))
+        if is_extra:
+            names = {name: None for one in models for key, each in one.model_fields.items() for name in _names(key, each)}
+            word = str(path[-1])
+            remedy = suggestion(word, names, synonyms)
+            meant.add((*path[:-1], did_you_mean(word, names, synonyms) or word))
+        if path in found and found[path][0].message != message:
+            message = f"{found[path][0].message} or {message.removeprefix('must be ')}"
+        found[path] = (Finding(path, message, remedy), of_union)
+    findings = [
+        finding
+        for path, (finding, of_union) in found.items()
+        if not (finding.message == _MESSAGES["missing"] and path in meant)
+        # A type of a union that does not fit at all says nothing where another type fits but for something inside.
+        if not (of_union and any(other != path and other[: len(path)] == path for other in found))
+    ]
+    if len(details) > _MOST:
+        findings.append(Finding((), f"and {len(details) - _MOST} problems more", "mend these first"))
+    return findings
+
+
+def _message(detail: ErrorDetails) -> str:
+    context = detail.get("ctx") or {}
+    if detail["type"] in _MESSAGES:
+        return _MESSAGES[detail["type"]].format_map(context)
+    text = detail["msg"].removeprefix("Value error, ")
+    return re.sub(r"^(Input|String|Value) should ", "must ", re.sub(r", unable to .*", "", text))
+
+
+def _path(detail: ErrorDetails, raw: object) -> tuple[Path, bool]:
+    """The error's place in the input, without the steps that only pydantic knows, such as the types of a union; and whether it had some."""
+    steps: list[str | int] = []
+    last = len(detail["loc"]) - 1
+    for position, step in enumerate(detail["loc"]):
+        if (isinstance(raw, dict) and step in raw) or (isinstance(raw, list) and isinstance(step, int) and step < len(raw)):
+            raw = raw[step]
+        elif not (position == last and detail["type"] == "missing"):
+            continue
+        steps.append(step)
+    return tuple(steps), len(steps) < len(detail["loc"])
+
+
+def _follow(model: type[BaseModel], loc: Path) -> tuple[list[type[BaseModel]], FieldInfo | None]:
+    """The models that may stand where `loc` leads, and the last field on the way."""
+    models, field = [model], None
+    for step in loc:
+        fields = [each for one in models for key, each in one.model_fields.items() if step in _names(key, each)]
+        if fields:
+            field, models = fields[0], list(_models_in(fields[0].annotation))
+    return models, field
+
+
+def _models_in(annotation: Any) -> Iterator[type[BaseModel]]:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        yield annotation
+    for part in get_args(annotation):
+        yield from _models_in(part)
+
+
+def _names(key: str, field: FieldInfo) -> list[str]:
+    """How a manifest may spell the field."""
+    alias = field.validation_alias or field.alias or key
+    return [one for one in alias.choices if isinstance(one, str)] if isinstance(alias, AliasChoices) else [str(alias)]

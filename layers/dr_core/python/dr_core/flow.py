@@ -1,0 +1,65 @@
+"""Read, decide, commit: how a wake-up becomes transactions. All that handlers share beyond parsing."""
+
+from collections.abc import Callable
+from datetime import datetime
+
+from dr_core import queues
+from dr_core.errors import OrchestratorError
+from dr_core.execution import decide, lost_wake_ups
+from dr_core.observability import logger
+from dr_core.records import Move, State
+from dr_core.state import Table
+from dr_core.triggers import Trigger, Wake
+
+Clock = Callable[[], datetime]
+# Each step is a transaction: 20 layers with 100 resources in moves of 45 stay far below.
+_MOST_STEPS = 500
+
+
+def advance(table: Table, execution_id: str, clock: Clock) -> State | None:
+    """Take every step that the state leads to by itself, until none is left. Gives the last state read, None if there is no execution."""
+    for _ in range(_MOST_STEPS):
+        state = table.load(execution_id)
+        move = decide(state, Wake(), clock()) if state else None
+        if state is None or move is None:
+            return state
+        if table.commit(state.execution, move, clock()):
+            log_move(move)
+    raise OrchestratorError(f"execution {execution_id} did not come to rest in {_MOST_STEPS} steps")
+
+
+def follow(table: Table, state: State, trigger: Trigger, clock: Clock) -> Move | None:
+    """Carry out what follows from `trigger` on a state just read, and send the wake-ups that it needs later.
+
+    None if nothing follows, or somebody moved first. Raises NotAllowedError as `decide` does.
+    """
+    now = clock()
+    move = decide(state, trigger, now)
+    if move is None or not table.commit(state.execution, move, now):
+        return None
+    log_move(move)
+    for event, delay in queues.follow_ups(state, move, now):
+        queues.send(state.execution.id, event, delay)
+    return move
+
+
+def sweep(table: Table, region: str, clock: Clock) -> int:
+    """Find what is overdue in `region`, step what can step, and send again what was lost. Gives the number of wake-ups sent."""
+    sent = 0
+    for execution_id in table.due(region, clock()):
+        logger.append_keys(execution_id=execution_id)
+        state = advance(table, execution_id, clock)
+        for event in lost_wake_ups(state, clock()) if state else ():
+            logger.warning("lost wake-up sent again", detail_type=event.detail_type, resource_id=event.fields.get("resourceId"))
+            queues.send(execution_id, event)
+            sent += 1
+    return sent
+
+
+def log_move(move: Move) -> None:
+    """One line for each event of a committed move."""
+    for event in move.events:
+        logger.info("moved", extra={"detail_type": event.detail_type, **{key: event.fields[key] for key in _LOGGED if key in event.fields}})
+
+
+_LOGGED = ("layer", "resourceId", "resourceName", "module", "attempt", "outcome", "error", "reason")

@@ -1,0 +1,219 @@
+"""The state table's items, as pynamodb models: one table, one partition per execution, one sort key per record.
+
+| pk | sk | item |
+|---|---|---|
+| EXEC#<id> | META | the execution |
+| EXEC#<id> | LAYER#<number> | a layer |
+| EXEC#<id> | RES#<layer>-<index> | a resource |
+| EXEC#<id> | APPR | the approval |
+| EXEC#<id> | EVT#<ulid> | an event: outbox and audit trail |
+| EXEC#<id> | REFUSAL | a request that was not accepted |
+| LOCK#<application>#<Region> | LOCK | who may act there |
+| TOKEN#<application>#<token> | TOKEN | the execution that a client token started |
+
+Index `due`: what must be looked at, when (sparse). Index `app`: an application's executions, newest last.
+"""
+
+import json
+from datetime import UTC, datetime
+from typing import Any
+
+from pynamodb.attributes import Attribute, BooleanAttribute, JSONAttribute, NumberAttribute, UnicodeAttribute
+from pynamodb.constants import STRING
+from pynamodb.indexes import GlobalSecondaryIndex, IncludeProjection
+from pynamodb.models import Model
+
+from dr_core.errors import ErrorClass
+from dr_core.moves import text
+from dr_core.records import Failure
+
+EXECUTION_SK = "META"
+APPROVAL_SK = "APPR"
+REFUSAL_SK = "REFUSAL"
+
+
+class MomentAttribute(Attribute[datetime]):
+    """A moment as RFC 3339 text, UTC, to the millisecond: it sorts, and people can read it."""
+
+    attr_type = STRING
+
+    def serialize(self, value: datetime) -> str:
+        return text(value)
+
+    def deserialize(self, value: str) -> datetime:
+        return datetime.fromisoformat(value).astimezone(UTC)
+
+
+class FailureAttribute(Attribute[Failure]):
+    """Why an attempt failed, as JSON text."""
+
+    attr_type = STRING
+
+    def serialize(self, value: Failure) -> str:
+        return json.dumps(
+            {"code": value.code, "class": value.error_class, "message": value.message, "requestId": value.request_id},
+            ensure_ascii=False,
+        )
+
+    def deserialize(self, value: str) -> Failure:
+        raw: dict[str, Any] = json.loads(value)
+        return Failure(raw["code"], ErrorClass(raw["class"]), raw["message"], raw["requestId"])
+
+
+class DueIndex(GlobalSecondaryIndex[Any]):  # type: ignore[no-untyped-call]
+    """What must be looked at: hash `due_pk` (the home Region), range `due_at`."""
+
+    class Meta:
+        index_name = "due"
+        projection = IncludeProjection(["status"])
+
+    due_pk = UnicodeAttribute(hash_key=True)
+    due_at = MomentAttribute(range_key=True)
+
+
+class ApplicationIndex(GlobalSecondaryIndex[Any]):  # type: ignore[no-untyped-call]
+    """An application's executions and refusals: hash `application`, range `requested_at`."""
+
+    class Meta:
+        index_name = "app"
+        projection = IncludeProjection(["status", "phase", "target_region"])
+
+    application = UnicodeAttribute(hash_key=True)
+    requested_at = MomentAttribute(range_key=True)
+
+
+class Item(Model):
+    """The keys that all items have."""
+
+    class Meta:
+        table_name = ""  # set by state.Table, which knows it
+
+    pk = UnicodeAttribute(hash_key=True)
+    sk = UnicodeAttribute(range_key=True)
+
+
+class DueItem(Item):
+    """An item that the sweep may have to look at; both attributes are absent when it need not."""
+
+    due_index = DueIndex()
+    due_pk = UnicodeAttribute(null=True)
+    due_at = MomentAttribute(null=True)
+
+
+class ExecutionItem(DueItem):
+    """records.Execution."""
+
+    application_index = ApplicationIndex()
+    application = UnicodeAttribute()
+    phase = UnicodeAttribute()
+    mode = UnicodeAttribute()
+    source_region = UnicodeAttribute()
+    target_region = UnicodeAttribute()
+    home_region = UnicodeAttribute()
+    status = UnicodeAttribute()
+    current_layer = NumberAttribute()
+    layers_total = NumberAttribute()
+    fence = NumberAttribute()
+    manifest_sha256 = UnicodeAttribute()
+    manifest_version_id = UnicodeAttribute()
+    requested_by = UnicodeAttribute()
+    reason = UnicodeAttribute()
+    requested_at = MomentAttribute()
+    started_at = MomentAttribute(null=True)
+    ended_at = MomentAttribute(null=True)
+    resumed_at = MomentAttribute(null=True)
+    client_token = UnicodeAttribute(null=True)
+    outcome_detail = UnicodeAttribute(default="")
+
+
+class LayerItem(Item):
+    """records.Layer."""
+
+    number = NumberAttribute()
+    status = UnicodeAttribute()
+    epoch = NumberAttribute()
+    total = NumberAttribute()
+    policy = UnicodeAttribute()
+    max_failures = NumberAttribute()
+    started_at = MomentAttribute(null=True)
+    ended_at = MomentAttribute(null=True)
+
+
+class ResourceItem(DueItem):
+    """records.Resource."""
+
+    id = UnicodeAttribute()
+    layer = NumberAttribute()
+    name = UnicodeAttribute()
+    module = UnicodeAttribute()
+    account = UnicodeAttribute()
+    parameters = UnicodeAttribute()
+    status = UnicodeAttribute()
+    attempt = NumberAttribute()
+    check_no = NumberAttribute()
+    spent = NumberAttribute()
+    max_attempts = NumberAttribute()
+    timeout_seconds = NumberAttribute()
+    lease_seconds = NumberAttribute()
+    best_effort = BooleanAttribute()
+    lease_owner = UnicodeAttribute(null=True)
+    lease_until = MomentAttribute(null=True)
+    deadline_at = MomentAttribute(null=True)
+    next_at = MomentAttribute(null=True)
+    started_at = MomentAttribute(null=True)
+    ended_at = MomentAttribute(null=True)
+    detail = UnicodeAttribute(default="")
+    percent = NumberAttribute(null=True)
+    failure = FailureAttribute(null=True)
+    handles = UnicodeAttribute(null=True)
+    before = UnicodeAttribute(null=True)
+
+
+class ApprovalItem(DueItem):
+    """records.Approval."""
+
+    status = UnicodeAttribute()
+    expires_at = MomentAttribute()
+    manifest_sha256 = UnicodeAttribute()
+    requester = UnicodeAttribute()
+    asked_at = MomentAttribute(null=True)
+    task_token = UnicodeAttribute(null=True)
+    approver = UnicodeAttribute(null=True)
+    reason = UnicodeAttribute(default="")
+    decided_at = MomentAttribute(null=True)
+
+
+class LockItem(Item):
+    """Who may act on an application in a Region; `owner` is absent when nobody does, `fence` rises with each owner."""
+
+    owner = UnicodeAttribute(null=True)
+    fence = NumberAttribute()
+
+
+class EventItem(Item):
+    """An event in the outbox. `detail` is the text that goes to the bus; `home` is the Region that sends it."""
+
+    source = UnicodeAttribute()
+    detail_type = UnicodeAttribute()
+    detail = UnicodeAttribute()
+    home = UnicodeAttribute()
+
+
+class RefusalItem(Item):
+    """A request that was not accepted, with everything wrong with it."""
+
+    application_index = ApplicationIndex()
+    application = UnicodeAttribute()
+    status = UnicodeAttribute()
+    requested_at = MomentAttribute()
+    problems: JSONAttribute = JSONAttribute()
+    request: JSONAttribute = JSONAttribute()
+
+
+class TokenItem(Item):
+    """The execution that a client token started."""
+
+    execution_id = UnicodeAttribute()
+
+
+ITEMS: tuple[type[Item], ...] = (ExecutionItem, LayerItem, ResourceItem, ApprovalItem, LockItem, EventItem, RefusalItem, TokenItem)

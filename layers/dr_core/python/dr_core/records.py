@@ -1,0 +1,310 @@
+"""What is known of an execution: its records as values, and the conditional moves between them. No I/O.
+
+Every record is frozen. A `Move` is one transaction on the table: each `Change` holds only if the record still has the expected
+values, and all events of the move are stored with it, or none.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from typing import Literal
+
+from dr_core.errors import ErrorClass
+from dr_core.phases import Mode, Phase
+
+
+class ExecutionStatus(StrEnum):
+    """FAILED is halted: it waits for a person and keeps its locks. The terminal ones hold no lock."""
+
+    PENDING_APPROVAL = "PENDING_APPROVAL"
+    RUNNING = "RUNNING"
+    PAUSED = "PAUSED"
+    FAILED = "FAILED"
+    CANCELLING = "CANCELLING"
+    SUCCEEDED = "SUCCEEDED"
+    SUCCEEDED_WITH_FAILURES = "SUCCEEDED_WITH_FAILURES"
+    CANCELLED = "CANCELLED"
+    REJECTED = "REJECTED"
+    EXPIRED = "EXPIRED"
+    ABANDONED = "ABANDONED"
+
+    @property
+    def is_terminal(self) -> bool:
+        """Nothing leaves a terminal status."""
+        return self not in _LIVE
+
+
+_LIVE = frozenset(
+    {
+        ExecutionStatus.PENDING_APPROVAL,
+        ExecutionStatus.RUNNING,
+        ExecutionStatus.PAUSED,
+        ExecutionStatus.FAILED,
+        ExecutionStatus.CANCELLING,
+    }
+)
+
+
+class LayerStatus(StrEnum):
+    """A layer that closed successfully never opens again."""
+
+    PENDING = "PENDING"
+    RUNNING = "RUNNING"
+    SUCCEEDED = "SUCCEEDED"
+    SUCCEEDED_WITH_FAILURES = "SUCCEEDED_WITH_FAILURES"
+    FAILED = "FAILED"
+    CANCELLED = "CANCELLED"
+
+
+class ResourceStatus(StrEnum):
+    """REQUESTED: an executor may claim it. STARTING: one has, until its lease ends. WAITING: observed again and again."""
+
+    PENDING = "PENDING"
+    REQUESTED = "REQUESTED"
+    STARTING = "STARTING"
+    WAITING = "WAITING"
+    RETRY_WAIT = "RETRY_WAIT"
+    SUCCEEDED = "SUCCEEDED"
+    FAILED = "FAILED"
+    TIMED_OUT = "TIMED_OUT"
+    SKIPPED = "SKIPPED"
+    CANCELLED = "CANCELLED"
+
+    @property
+    def is_terminal(self) -> bool:
+        """Stable within the layer's epoch: only a person's retry or skip leaves it, and that raises the epoch."""
+        return self in _ENDED
+
+    @property
+    def is_failure(self) -> bool:
+        """Ended without the goal state having been observed."""
+        return self in (ResourceStatus.FAILED, ResourceStatus.TIMED_OUT)
+
+
+_ENDED = frozenset(
+    {
+        ResourceStatus.SUCCEEDED,
+        ResourceStatus.FAILED,
+        ResourceStatus.TIMED_OUT,
+        ResourceStatus.SKIPPED,
+        ResourceStatus.CANCELLED,
+    }
+)
+
+
+class ApprovalStatus(StrEnum):
+    """All but PENDING are final."""
+
+    PENDING = "PENDING"
+    APPROVED = "APPROVED"
+    REJECTED = "REJECTED"
+    EXPIRED = "EXPIRED"
+
+
+@dataclass(frozen=True, slots=True)
+class Execution:
+    """One run of one phase of one application. `current_layer` is the number of the open layer, 0 before the first."""
+
+    id: str
+    application: str
+    phase: Phase
+    mode: Mode
+    source_region: str
+    target_region: str
+    home_region: str
+    status: ExecutionStatus
+    current_layer: int
+    layers_total: int
+    fence: int
+    manifest_sha256: str
+    manifest_version_id: str
+    requested_by: str
+    reason: str
+    requested_at: datetime
+    started_at: datetime | None = None
+    ended_at: datetime | None = None
+    resumed_at: datetime | None = None
+    due_at: datetime | None = None
+    client_token: str | None = None
+    outcome_detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Layer:
+    """Resources that run in parallel. `epoch` rises each time a person re-opens the layer."""
+
+    number: int
+    status: LayerStatus
+    epoch: int
+    total: int
+    policy: Literal["drain", "failFast", "continue"] = "drain"
+    max_failures: int = 0
+    started_at: datetime | None = None
+    ended_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """Why an attempt failed, in the service's own words where it gave any."""
+
+    code: str
+    error_class: ErrorClass
+    message: str
+    request_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Resource:
+    """One resource of a layer. `attempt` and `check_no` fence out messages of the past; `spent` counts the attempts that failed.
+
+    `parameters` are as resolved, JSON text; `handles` what the module's act gave to its check, JSON text; `before` what the world was
+    before the first act, JSON text.
+    """
+
+    id: str
+    layer: int
+    name: str
+    module: str
+    account: str
+    parameters: str
+    status: ResourceStatus
+    attempt: int
+    check_no: int
+    spent: int
+    max_attempts: int
+    timeout_seconds: int
+    lease_seconds: int
+    best_effort: bool = False
+    lease_owner: str | None = None
+    lease_until: datetime | None = None
+    deadline_at: datetime | None = None
+    next_at: datetime | None = None
+    due_at: datetime | None = None
+    started_at: datetime | None = None
+    ended_at: datetime | None = None
+    detail: str = ""
+    percent: int | None = None
+    failure: Failure | None = None
+    handles: str | None = None
+    before: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Approval:
+    """The decision on an execution. `asked_at` is set once the request has gone out; `task_token` lets the state machine go on."""
+
+    status: ApprovalStatus
+    expires_at: datetime
+    manifest_sha256: str
+    requester: str
+    asked_at: datetime | None = None
+    task_token: str | None = None
+    approver: str | None = None
+    reason: str = ""
+    decided_at: datetime | None = None
+    due_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """A snapshot of one execution: all layers, the resources of the current layer, the approval while it is waited for.
+
+    The layers are read before the resources: that order makes closing a layer on its epoch sound.
+    """
+
+    execution: Execution
+    layers: tuple[Layer, ...] = ()
+    resources: tuple[Resource, ...] = ()
+    approval: Approval | None = None
+
+    def layer(self, number: int) -> Layer | None:
+        """The layer with that number, if there is one."""
+        return next((layer for layer in self.layers if layer.number == number), None)
+
+    def next_layer(self) -> Layer | None:
+        """The layer that runs after the current one, if there is one."""
+        later = [layer for layer in self.layers if layer.number > self.execution.current_layer]
+        return min(later, key=lambda layer: layer.number, default=None)
+
+    def resource(self, resource_id: str) -> Resource | None:
+        """The resource with that id, if the snapshot holds it."""
+        return next((resource for resource in self.resources if resource.id == resource_id), None)
+
+
+class Kind(StrEnum):
+    """The kinds of record that a change can touch."""
+
+    EXECUTION = "EXECUTION"
+    LAYER = "LAYER"
+    RESOURCE = "RESOURCE"
+    APPROVAL = "APPROVAL"
+    LOCK = "LOCK"
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """Set `values` on one record if it has the `expected` ones; a value of None means that the attribute is absent.
+
+    `key`: the layer's number or the resource's id as text, the Region for a lock, empty for the execution and its approval.
+    With no values it is only a condition.
+    """
+
+    kind: Kind
+    key: str
+    expected: Mapping[str, object]
+    values: Mapping[str, object] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """Something that happened. `fields` are those beside the envelope's, by their names in the event."""
+
+    detail_type: "DetailType"
+    fields: Mapping[str, object] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Move:
+    """One transaction: every change holds, or nothing happens; its events are stored with it."""
+
+    changes: tuple[Change, ...]
+    events: tuple[Event, ...] = ()
+
+
+class DetailType(StrEnum):
+    """The events of the bus, in past tense, as they stand in `detail-type`."""
+
+    EXECUTION_REQUESTED = "Execution Requested"
+    EXECUTION_REFUSED = "Execution Refused"
+    EXECUTION_STARTED = "Execution Started"
+    EXECUTION_COMPLETED = "Execution Completed"
+    EXECUTION_HALTED = "Execution Halted"
+    EXECUTION_PAUSED = "Execution Paused"
+    EXECUTION_RESUMED = "Execution Resumed"
+    EXECUTION_CANCELLING = "Execution Cancelling"
+    EXECUTION_CANCELLED = "Execution Cancelled"
+    EXECUTION_REJECTED = "Execution Rejected"
+    EXECUTION_EXPIRED = "Execution Expired"
+    EXECUTION_ABANDONED = "Execution Abandoned"
+    APPROVAL_REQUESTED = "Approval Requested"
+    APPROVAL_GRANTED = "Approval Granted"
+    APPROVAL_REJECTED = "Approval Rejected"
+    APPROVAL_EXPIRED = "Approval Expired"
+    LAYER_STARTED = "Layer Started"
+    LAYER_REOPENED = "Layer Reopened"
+    LAYER_COMPLETED = "Layer Completed"
+    RESOURCE_REQUESTED = "Resource Requested"
+    RESOURCE_STARTED = "Resource Started"
+    RESOURCE_WAITING = "Resource Waiting"
+    RESOURCE_SUCCEEDED = "Resource Succeeded"
+    RESOURCE_FAILED = "Resource Failed"
+    RESOURCE_TIMED_OUT = "Resource Timed Out"
+    RESOURCE_RETRIED = "Resource Retried"
+    RESOURCE_SKIPPED = "Resource Skipped"
+    RESOURCE_CANCELLED = "Resource Cancelled"
+
+    @property
+    def source(self) -> str:
+        """The event's `source`: `dr.execution`, `dr.approval`, `dr.layer` or `dr.resource`."""
+        return f"dr.{self.split()[0].lower()}"

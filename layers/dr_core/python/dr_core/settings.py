@@ -1,0 +1,38 @@
+"""The environment of a function, read in one place and only when asked for."""
+
+import os
+from typing import Literal
+
+from dr_core.errors import OrchestratorError
+
+Name = Literal[
+    "TABLE_NAME",
+    "BUS_NAME",
+    "MANIFEST_BUCKET",
+    "TARGET_ROLE_NAME",
+    "EXTERNAL_ID",
+    "APPROVAL_SECONDS",
+    "APPROVAL_PAGE_URL",
+    "APPROVAL_STATE_MACHINE_ARN",
+    "APPROVAL_TOPIC_ARN",
+    "SIGNING_SECRET_ARN",
+    "FIRST_CHECK_SECONDS",
+    "ADVANCE_QUEUE_URL",
+    "START_QUEUE_URL",
+    "CHECK_QUEUE_URL",
+    "APPROVAL_QUEUE_URL",
+    "AWS_REGION",
+    "AWS_ACCOUNT_ID",
+]
+
+
+class SettingMissingError(OrchestratorError):
+    """The function was deployed without a variable that it needs."""
+
+
+def setting(name: Name) -> str:
+    """The value of an environment variable. Raises SettingMissingError, naming it, when it is absent or empty."""
+    value = os.environ.get(name, "")
+    if not value:
+        raise SettingMissingError(f"environment variable {name} is not set: template.yaml gives it to the functions that need it")
+    return value

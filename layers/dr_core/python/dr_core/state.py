@@ -1,0 +1,365 @@
+"""The state table: snapshots out, conditional moves in. With `items`, the only place that knows pynamodb."""
+
+import random
+import time
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import asdict, dataclass, fields
+from datetime import datetime
+from enum import Enum
+from functools import cache
+from typing import Any, TypeVar
+
+from pynamodb.connection import Connection
+from pynamodb.exceptions import DoesNotExist, TransactWriteError
+from pynamodb.expressions.condition import Condition
+from pynamodb.expressions.update import Action
+from pynamodb.transactions import TransactWrite
+
+from dr_core import events
+from dr_core.errors import OrchestratorError, Problem
+from dr_core.items import (
+    APPROVAL_SK,
+    EXECUTION_SK,
+    ITEMS,
+    REFUSAL_SK,
+    ApprovalItem,
+    DueItem,
+    EventItem,
+    ExecutionItem,
+    Item,
+    LayerItem,
+    LockItem,
+    RefusalItem,
+    ResourceItem,
+    TokenItem,
+)
+from dr_core.phases import Mode, Phase
+from dr_core.records import (
+    Approval,
+    ApprovalStatus,
+    Change,
+    DetailType,
+    Event,
+    Execution,
+    ExecutionStatus,
+    Kind,
+    Layer,
+    LayerStatus,
+    Move,
+    Resource,
+    ResourceStatus,
+    State,
+)
+from dr_core.settings import setting
+
+_CONFLICT_TRIES = 10
+_CHUNK = 90  # of the 100 actions of a transaction
+
+
+class LockedError(OrchestratorError):
+    """Another execution works on the application in one of the Regions."""
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """A request that was not accepted: everything wrong with it, and what it was."""
+
+    execution_id: str
+    application: str
+    requested_at: datetime
+    problems: list[str]
+    request: object
+
+
+@dataclass(frozen=True)
+class TimelineEntry:
+    """An event of an execution as it was stored; `detail` is JSON text."""
+
+    id: str
+    source: str
+    detail_type: str
+    detail: str
+
+
+class Table:
+    """The state table called `name`, in this function's Region, which is the home of what it creates."""
+
+    def __init__(self, name: str) -> None:
+        self._connection = Connection()
+        for item in ITEMS:
+            item.Meta.table_name = name
+
+    # --- reading ---
+
+    def load(self, execution_id: str) -> State | None:
+        """The execution, its layers, the resources of its current layer, and its approval; consistent reads, layers before resources."""
+        pk = _pk(execution_id)
+        execution: Execution | None = None
+        layers: list[Layer] = []
+        for item in LayerItem.query(pk, LayerItem.sk.startswith("LAYER#"), consistent_read=True):
+            layers.append(_record(Layer, item))
+        try:
+            execution = _record(Execution, ExecutionItem.get(pk, EXECUTION_SK, consistent_read=True), id=execution_id)
+        except DoesNotExist:
+            return None
+        approval = None
+        if execution.status is ExecutionStatus.PENDING_APPROVAL:
+            approval = _record(Approval, ApprovalItem.get(pk, APPROVAL_SK, consistent_read=True))
+        resources = self.resources(execution_id, execution.current_layer) if execution.current_layer else ()
+        return State(execution, tuple(layers), resources, approval)
+
+    def resources(self, execution_id: str, layer: int | None = None) -> tuple[Resource, ...]:
+        """The resources of a layer, or of all layers, in order of their ids."""
+        prefix = "RES#" if layer is None else f"RES#{layer:04d}-"
+        found = ResourceItem.query(_pk(execution_id), ResourceItem.sk.startswith(prefix), consistent_read=True)
+        return tuple(_record(Resource, item) for item in found)
+
+    def load_resource(self, execution_id: str, resource_id: str) -> State | None:
+        """The execution and one resource: what an executor and a check need."""
+        pk = _pk(execution_id)
+        try:
+            execution = ExecutionItem.get(pk, EXECUTION_SK, consistent_read=True)
+            resource = ResourceItem.get(pk, f"RES#{resource_id}", consistent_read=True)
+        except DoesNotExist:
+            return None
+        return State(_record(Execution, execution, id=execution_id), resources=(_record(Resource, resource),))
+
+    def approval(self, execution_id: str) -> Approval | None:
+        """The approval, whatever its status."""
+        try:
+            return _record(Approval, ApprovalItem.get(_pk(execution_id), APPROVAL_SK, consistent_read=True))
+        except DoesNotExist:
+            return None
+
+    def refusal(self, execution_id: str) -> Refusal | None:
+        """The refusal of the request with that id, if it was refused."""
+        try:
+            item = RefusalItem.get(_pk(execution_id), REFUSAL_SK, consistent_read=True)
+        except DoesNotExist:
+            return None
+        return Refusal(execution_id, item.application, item.requested_at, list(item.problems), item.request)
+
+    def timeline(self, execution_id: str) -> list[TimelineEntry]:
+        """Every event of the execution, in order."""
+        found = EventItem.query(_pk(execution_id), EventItem.sk.startswith("EVT#"), consistent_read=True)
+        return [TimelineEntry(item.sk.removeprefix("EVT#"), item.source, item.detail_type, item.detail) for item in found]
+
+    def executions(self, application: str, limit: int = 20) -> list[tuple[str, str, str, datetime]]:
+        """The newest executions and refusals of an application: id, status, phase (empty for a refusal), when they were requested."""
+        found = ExecutionItem.application_index.query(application, scan_index_forward=False, limit=limit)
+        return [(item.pk.removeprefix("EXEC#"), item.status, item.attribute_values.get("phase", ""), item.requested_at) for item in found]
+
+    def by_token(self, application: str, token: str) -> str | None:
+        """The id of the execution that a client token started or that was refused for it."""
+        try:
+            return TokenItem.get(f"TOKEN#{application}#{token}", "TOKEN", consistent_read=True).execution_id
+        except DoesNotExist:
+            return None
+
+    def due(self, region: str, now: datetime, limit: int = 200) -> list[str]:
+        """The ids of executions that have something overdue, oldest first."""
+        found = DueItem.due_index.query(f"DUE#{region}", DueItem.due_at <= now, limit=limit)
+        return list(dict.fromkeys(item.pk.removeprefix("EXEC#") for item in found))
+
+    def locked_by(self, application: str, regions: Iterable[str]) -> dict[str, str]:
+        """Who holds the application's locks: Region to execution id, only those held."""
+        return {region: lock.owner for region in regions if (lock := self._lock(application, region)) and lock.owner}
+
+    def _lock(self, application: str, region: str) -> LockItem | None:
+        try:
+            return LockItem.get(f"LOCK#{application}#{region}", "LOCK", consistent_read=True)
+        except DoesNotExist:
+            return None
+
+    # --- writing ---
+
+    def commit(self, execution: Execution, move: Move, now: datetime) -> bool:
+        """Carry out the move in one transaction, its events with it. False if a condition did not hold: somebody was faster."""
+
+        def write(transaction: TransactWrite) -> None:
+            for change in move.changes:
+                _apply(transaction, execution, change)
+            _save_events(transaction, execution, move.events, now)
+
+        return self._transact(write)
+
+    def create(
+        self, execution: Execution, layers: Iterable[Layer], resources: Iterable[Resource], approval: Approval, now: datetime
+    ) -> bool:
+        """Store a new execution and take its locks, all or nothing; resources go first, they mean nothing without the rest.
+
+        False if it is there already: the request came twice. Raises LockedError, naming the holder.
+        """
+        pk = _pk(execution.id)
+        items = [_item(ResourceItem, resource, pk, f"RES#{resource.id}", execution.home_region) for resource in resources]
+        for start in range(0, len(items), _CHUNK):
+            with TransactWrite(connection=self._connection) as transaction:
+                for item in items[start : start + _CHUNK]:
+                    transaction.save(item)
+        regions = sorted({execution.source_region, execution.target_region})
+        locks = {region: self._lock(execution.application, region) for region in regions}
+
+        def write(transaction: TransactWrite) -> None:
+            for region, lock in locks.items():
+                fence = int(lock.fence) if lock else 0
+                condition = LockItem.owner.does_not_exist() & (LockItem.fence == fence if lock else LockItem.fence.does_not_exist())
+                new = LockItem(f"LOCK#{execution.application}#{region}", "LOCK", owner=execution.id, fence=fence + 1)
+                transaction.save(new, condition=condition)
+            transaction.save(_item(ExecutionItem, execution, pk, EXECUTION_SK), condition=ExecutionItem.pk.does_not_exist())
+            transaction.save(_item(ApprovalItem, approval, pk, APPROVAL_SK, execution.home_region))
+            for layer in layers:
+                transaction.save(_item(LayerItem, layer, pk, f"LAYER#{layer.number:04d}"))
+            if execution.client_token:
+                token = TokenItem(f"TOKEN#{execution.application}#{execution.client_token}", "TOKEN", execution_id=execution.id)
+                transaction.save(token, condition=TokenItem.pk.does_not_exist())
+            requested = Event(DetailType.EXECUTION_REQUESTED, {"requestedBy": execution.requested_by, "mode": execution.mode})
+            _save_events(transaction, execution, (requested, Event(DetailType.APPROVAL_REQUESTED)), now)
+
+        if self._transact(write):
+            return True
+        holders = {owner for owner in self.locked_by(execution.application, regions).values() if owner != execution.id}
+        if holders:
+            raise LockedError(f"execution {', '.join(sorted(holders))} of {execution.application} holds the lock on {', '.join(regions)}")
+        return False
+
+    def refuse(self, refusal: Refusal, region: str, token: str | None, problems: list[Problem], now: datetime) -> bool:
+        """Store a refusal and its event. False if the request had been dealt with already."""
+        pk = _pk(refusal.execution_id)
+        item = RefusalItem(
+            pk,
+            REFUSAL_SK,
+            application=refusal.application,
+            status="REFUSED",
+            requested_at=refusal.requested_at,
+            problems=refusal.problems,
+            request=refusal.request,
+        )
+        shown = [asdict(problem) for problem in problems[:20]]
+        event_id, detail = events.refused(refusal.execution_id, refusal.application, region, shown, now)
+
+        def write(transaction: TransactWrite) -> None:
+            transaction.save(item, condition=RefusalItem.pk.does_not_exist())
+            if token:
+                owner = TokenItem(f"TOKEN#{refusal.application}#{token}", "TOKEN", execution_id=refusal.execution_id)
+                transaction.save(owner, condition=TokenItem.pk.does_not_exist())
+            refused = DetailType.EXECUTION_REFUSED
+            event = EventItem(pk, f"EVT#{event_id}", source=refused.source, detail_type=refused.value, detail=detail, home=region)
+            transaction.save(event)
+
+        return self._transact(write)
+
+    def _transact(self, write: Callable[[TransactWrite], None]) -> bool:
+        """Write in one transaction. A conflict with another transaction is tried again, spread over up to a second each time."""
+        for attempt in range(_CONFLICT_TRIES):
+            try:
+                with TransactWrite(connection=self._connection) as transaction:
+                    write(transaction)
+                return True
+            except TransactWriteError as error:
+                codes = {reason.code for reason in error.cancellation_reasons if reason is not None}
+                if "ConditionalCheckFailed" in codes:
+                    return False
+                if not codes & {"TransactionConflict", "ThrottlingError", "ProvisionedThroughputExceeded"}:
+                    raise
+                time.sleep(random.uniform(0.02, min(1.0, 0.05 * 2**attempt)))  # noqa: S311  (jitter, not a secret)
+        raise OrchestratorError(f"the table stayed in conflict over {_CONFLICT_TRIES} tries")
+
+
+@cache
+def table() -> Table:
+    """The table that the environment names."""
+    return Table(setting("TABLE_NAME"))
+
+
+_ENUMS: Mapping[str, Mapping[type[Any], type[Enum]]] = {
+    "status": {Execution: ExecutionStatus, Layer: LayerStatus, Resource: ResourceStatus, Approval: ApprovalStatus},
+    "phase": {Execution: Phase},
+    "mode": {Execution: Mode},
+}
+
+R = TypeVar("R", Execution, Layer, Resource, Approval)
+I = TypeVar("I", bound=Item)  # noqa: E741
+
+
+def _pk(execution_id: str) -> str:
+    return f"EXEC#{execution_id}"
+
+
+def _record(record: type[R], item: Item, **more: object) -> R:
+    """The record that an item holds: attributes and fields have the same names."""
+    values: dict[str, Any] = dict(more)
+    stored = item.attribute_values
+    for field in fields(record):
+        if field.name in values or stored.get(field.name) is None:
+            continue
+        value = stored[field.name]
+        enum = _ENUMS.get(field.name, {}).get(record)
+        values[field.name] = enum(value) if enum else value
+    return record(**values)
+
+
+def _item(model: type[I], record: object, pk: str, sk: str, home_region: str | None = None) -> I:
+    """The item that holds a record."""
+    names = model.get_attributes()
+    values = {
+        field.name: getattr(record, field.name)
+        for field in fields(record)  # type: ignore[arg-type]
+        if field.name in names and getattr(record, field.name) is not None
+    }
+    region = home_region or getattr(record, "home_region", None)
+    if "due_at" in values and region:
+        values["due_pk"] = f"DUE#{region}"
+    return model(pk, sk, **values)
+
+
+def _where(execution: Execution, change: Change) -> tuple[type[Item], str, str]:
+    pk = _pk(execution.id)
+    match change.kind:
+        case Kind.EXECUTION:
+            return ExecutionItem, pk, EXECUTION_SK
+        case Kind.LAYER:
+            return LayerItem, pk, f"LAYER#{int(change.key):04d}"
+        case Kind.RESOURCE:
+            return ResourceItem, pk, f"RES#{change.key}"
+        case Kind.APPROVAL:
+            return ApprovalItem, pk, APPROVAL_SK
+        case Kind.LOCK:
+            return LockItem, f"LOCK#{execution.application}#{change.key}", "LOCK"
+
+
+def _apply(transaction: TransactWrite, execution: Execution, change: Change) -> None:
+    model, pk, sk = _where(execution, change)
+    condition = _condition(model, change.expected)
+    if not change.values:
+        transaction.condition_check(model, pk, sk, condition=condition)
+        return
+    values = dict(change.values)
+    if "due_at" in values:
+        values["due_pk"] = None if values["due_at"] is None else f"DUE#{execution.home_region}"
+    actions: list[Action] = []
+    for name, value in values.items():
+        attribute = getattr(model, name)
+        actions.append(attribute.remove() if value is None else attribute.set(value))
+    transaction.update(model(pk, sk), actions=actions, condition=condition)
+
+
+def _condition(model: type[Item], expected: Mapping[str, object]) -> Condition:
+    condition: Condition = model.pk.exists()
+    for name, value in expected.items():
+        attribute = getattr(model, name)
+        condition &= attribute.does_not_exist() if value is None else attribute == value
+    return condition
+
+
+def _save_events(transaction: TransactWrite, execution: Execution, emitted: Iterable[Event], now: datetime) -> None:
+    for event in emitted:
+        event_id = events.new_event_id(now)
+        item = EventItem(
+            _pk(execution.id),
+            f"EVT#{event_id}",
+            source=event.detail_type.source,
+            detail_type=event.detail_type.value,
+            detail=events.detail(execution, event, event_id, now),
+            home=execution.home_region,
+        )
+        transaction.save(item)

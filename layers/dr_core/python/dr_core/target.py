@@ -1,0 +1,135 @@
+"""The way into an account and Region: assume the execution role there, with no more rights than the task needs."""
+
+import json
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from functools import cache, lru_cache
+from typing import Any
+
+import boto3
+from botocore.config import Config
+
+from dr_core.errors import ErrorClass, ModuleError
+from dr_core.phases import Mode, Phase
+from dr_core.settings import setting
+
+# Three tries inside a call; a dark Region is noticed in seconds (connect) and a hanging call does not outlive the lease.
+_CONFIG = Config(retries={"mode": "standard", "total_max_attempts": 3}, connect_timeout=3, read_timeout=10)
+_SESSION_SECONDS = 3600  # the most that role chaining allows
+_REUSE_SECONDS = 1800  # a warm function asks anew well before a session ends
+
+
+# Calls that start later than this are not sent: by then another executor may have taken over.
+_deadline: ContextVar[datetime | None] = ContextVar("deadline", default=None)
+# The longest that one try of a call can last (see _CONFIG), so that none is still under way when a lease ends.
+_TRY_SECONDS = 15
+
+
+@contextmanager
+def acting_until(lease_until: datetime | None) -> Iterator[None]:
+    """Within this context no AWS call is sent when the lease is about to end."""
+    token = _deadline.set(lease_until)
+    try:
+        yield
+    finally:
+        _deadline.reset(token)
+
+
+def _hold_back(**_: object) -> None:
+    lease_until = _deadline.get()
+    if lease_until is not None and datetime.now(UTC) > lease_until - timedelta(seconds=_TRY_SECONDS):
+        raise ModuleError("LeaseEnding", "the executor's lease ends: the call was not sent", ErrorClass.AMBIGUOUS)
+
+
+@dataclass(frozen=True)
+class Target:
+    """An account and its two Regions, with credentials to act there.
+
+    `region` is the Region that the phase acts on, `peer_region` the other one.
+    """
+
+    session: boto3.Session
+    account: str
+    region: str
+    peer_region: str
+
+    def client(self, service: str, region: str | None = None, config: Config | None = None) -> Any:
+        """A boto3 client of `service` in `region`, by default the target Region."""
+        return self.session.client(service, region_name=region or self.region, config=_CONFIG.merge(config) if config else _CONFIG)  # type: ignore[call-overload]
+
+
+@dataclass(frozen=True)
+class Run:
+    """What a module knows of the execution that it works for."""
+
+    execution_id: str
+    application: str
+    phase: Phase
+    mode: Mode
+    resource_id: str
+    resource_name: str
+    attempt: int
+
+
+class TargetAccess:
+    """Opens targets with the role `role_name` of each account, identified by `external_id`."""
+
+    def __init__(self, role_name: str, external_id: str) -> None:
+        self._role_name = role_name
+        self._external_id = external_id
+
+    def open(self, account: str, region: str, peer_region: str, run_id: str, actions: Sequence[str]) -> Target:
+        """Assume the role in `account`, its rights cut down to `actions` (IAM action names).
+
+        `run_id` names the session, so that CloudTrail shows which execution made a call.
+        Raises ModuleError when the role does not exist or does not trust the orchestrator.
+        """
+        slot = int(time.time() // _REUSE_SECONDS)
+        session = _assume(self._role_name, self._external_id, account, region, run_id, tuple(sorted(set(actions))), slot)
+        return Target(session, account, region, peer_region)
+
+
+@cache
+def target_access() -> TargetAccess:
+    """The access that the environment names."""
+    return TargetAccess(setting("TARGET_ROLE_NAME"), setting("EXTERNAL_ID"))
+
+
+@lru_cache(maxsize=128)
+def _assume(role_name: str, external_id: str, account: str, region: str, run_id: str, actions: tuple[str, ...], slot: int) -> boto3.Session:
+    """A session of the role; `slot` changes with the time, so that an answer is never reused past its end."""
+    del slot
+    role_arn = f"arn:aws:iam::{account}:role/{role_name}"
+    policy = {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": list(actions), "Resource": "*"}]}
+    sts = boto3.client("sts", region_name=region, config=_CONFIG)
+    try:
+        credentials = sts.assume_role(
+            RoleArn=role_arn,
+            RoleSessionName=f"dr-{run_id}"[:64],
+            ExternalId=external_id,
+            Policy=json.dumps(policy, separators=(",", ":")),
+            DurationSeconds=_SESSION_SECONDS,
+        )["Credentials"]
+    except sts.exceptions.ClientError as error:
+        code = error.response["Error"]["Code"]
+        raise ModuleError(
+            code,
+            f"cannot assume {role_arn}: {error.response['Error']['Message']}. "
+            "Deploy deploy/TargetAccountsAssumeRole.yaml in that account, with this orchestrator's account and ExternalId",
+            ErrorClass.TERMINAL
+            if code.startswith(("AccessDenied", "NoSuchEntity", "Validation", "PackedPolicy"))
+            else ErrorClass.RETRYABLE,
+            error.response["ResponseMetadata"].get("RequestId"),
+        ) from error
+    session = boto3.Session(
+        aws_access_key_id=credentials["AccessKeyId"],
+        aws_secret_access_key=credentials["SecretAccessKey"],
+        aws_session_token=credentials["SessionToken"],
+        region_name=region,
+    )
+    session.events.register("before-send", _hold_back)
+    return session

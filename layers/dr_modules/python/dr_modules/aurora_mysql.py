@@ -1,0 +1,171 @@
+"""AuroraMySQL: readers ahead of a failover, the failover itself, removal of the old side's instances, and a new secondary.
+
+INSTANTIATE creates the instances that the target Region's cluster lacks. ACTIVATE makes that cluster the writer of its global cluster:
+`switchover_global_cluster` in a planned run, `failover_global_cluster` with AllowDataLoss in an unplanned one; without a global cluster
+`failover_db_cluster` to a listed instance. CLEANUP deletes the listed instances in the Region left behind, and refuses while that Region
+holds the writer. REPLICATE makes this Region's cluster a secondary again; a cluster that has left the global cluster holds data of its
+own and is replaced only with `"Force": true`, after a final snapshot.
+
+Calls go to the target Region; only a planned run asks the peer, for the writer's class where the manifest names no DBInstanceClass.
+Instances of a cluster cannot have a final snapshot of their own: the data is the cluster's, and its backups stay.
+
+Example manifest resource:
+
+    {
+      "action": "AuroraMySQL",
+      "resourceName": "production-database",
+      "parameters": {
+        "DBClusterIdentifier": "aurora-prod-cluster",
+        "DBInstanceIdentifier": ["aurora-prod-reader-1", "aurora-prod-reader-2"],
+        "GlobalClusterIdentifier": "global-aurora-cluster"
+      }
+    }
+"""
+
+from collections.abc import Mapping
+from typing import ClassVar
+
+from dr_core.phases import Mode, Phase
+from dr_modules import _rds
+from dr_modules._aurora import AuroraBase, AuroraMySQLParameters
+from dr_modules.base import Handle, Permissions, Progress, Status, register
+
+
+@register("AuroraMySQL")
+class AuroraMySQL(AuroraBase):
+    """Aurora MySQL clusters, alone or in a global cluster."""
+
+    _read = ("rds:DescribeDBClusters", "rds:DescribeDBInstances", "rds:DescribeGlobalClusters")
+    permissions: ClassVar[Permissions] = {
+        Phase.INSTANTIATE: (*_read, "rds:CreateDBInstance"),
+        Phase.ACTIVATE: (*_read, "rds:SwitchoverGlobalCluster", "rds:FailoverGlobalCluster", "rds:FailoverDBCluster"),
+        Phase.CLEANUP: (*_read, "rds:DeleteDBInstance"),
+        Phase.REPLICATE: (*_read, "rds:CreateDBCluster", "rds:CreateDBInstance", "rds:DeleteDBInstance", "rds:DeleteDBCluster"),
+    }
+    # A cluster encrypted with a key of your own is created, and a final snapshot is taken, with the caller's right to do so.
+    implied_permissions: ClassVar[Permissions] = {Phase.REPLICATE: ("kms:CreateGrant", "kms:DescribeKey", "rds:CreateDBClusterSnapshot")}
+    irreversible = frozenset({Phase.ACTIVATE, Phase.CLEANUP})
+    native_events = (("aws.rds", "RDS DB Cluster Event"), ("aws.rds", "RDS DB Instance Event"))
+    check_cap_seconds = 10
+    timeout_seconds = 900
+    timeouts: ClassVar[Mapping[Phase, int]] = {Phase.REPLICATE: 3600}  # the secondary's volume is filled from the writer's
+
+    @classmethod
+    def check_parameters(cls, phase: Phase, parameters: AuroraMySQLParameters) -> list[tuple[str, str, str]]:
+        """INSTANTIATE and CLEANUP need instances, REPLICATE a global cluster, ACTIVATE one or the other."""
+        problems = []
+        if not parameters.instances and (phase in (Phase.INSTANTIATE, Phase.CLEANUP)):
+            problems.append(("DBInstanceIdentifier", f"{phase} needs DBInstanceIdentifier", "name the instances"))
+        if not parameters.global_cluster and phase is Phase.REPLICATE:
+            problems.append(("GlobalClusterIdentifier", "REPLICATE needs GlobalClusterIdentifier", "name the global cluster to join"))
+        if phase is Phase.ACTIVATE and not (parameters.global_cluster or parameters.instances):
+            remedy = "name the global cluster, or for a failover within the Region the DBInstanceIdentifier that shall be the writer"
+            problems.append(("GlobalClusterIdentifier", "ACTIVATE needs GlobalClusterIdentifier or DBInstanceIdentifier", remedy))
+        return problems
+
+    def instantiate(self, parameters: AuroraMySQLParameters) -> None:
+        """Create the instances that the cluster lacks."""
+        self.create_missing(parameters, self.cluster(parameters).engine)
+
+    def instantiate_status_check(self, parameters: AuroraMySQLParameters) -> Status:
+        """Done when each listed instance is `available` and a member of the cluster."""
+        return self.instances_available(parameters, self.cluster(parameters))
+
+    def activate(self, parameters: AuroraMySQLParameters) -> None:
+        """Make the target Region's cluster the global writer, or a listed instance its cluster's writer."""
+        self.preflight(parameters)
+        cluster, rds = self.cluster(parameters), self.rds
+        try:
+            if not parameters.global_cluster:
+                wanted = next((one for one in parameters.instances if one in cluster.members), parameters.instances[0])
+                rds.failover_db_cluster(DBClusterIdentifier=cluster.id, TargetDBInstanceIdentifier=wanted)
+            elif self.run.mode is Mode.PLANNED:
+                rds.switchover_global_cluster(GlobalClusterIdentifier=parameters.global_cluster, TargetDbClusterIdentifier=cluster.arn)
+            else:
+                names = {"GlobalClusterIdentifier": parameters.global_cluster, "TargetDbClusterIdentifier": cluster.arn}
+                rds.failover_global_cluster(**names, AllowDataLoss=True)
+        except (rds.exceptions.InvalidGlobalClusterStateFault, rds.exceptions.InvalidDBClusterStateFault):
+            # Also the answer when this very failover is under way already: then it is ours to watch.
+            if self.activate_status_check(parameters).progress not in (Progress.IN_PROGRESS, Progress.DONE):
+                raise
+
+    def activate_status_check(self, parameters: AuroraMySQLParameters) -> Status:
+        """Done when the cluster is the writer, no failover is under way, and all that serves is `available`."""
+        cluster = self.cluster(parameters)
+        instances = list(_rds.cluster_instances(self.rds, cluster.id))
+        serving = Status.combined([cluster.health, *(one.health for one in instances)])
+        if not parameters.global_cluster:
+            ours = cluster.writer in parameters.instances or cluster.status in _rds.FAILING_OVER
+            return serving if ours else Status.not_started(f"{cluster.writer} is the writer of {cluster.id}")
+        found = self.global_cluster(parameters.global_cluster)
+        member = self.member(found, cluster)
+        if found.failover_to is not None:
+            if found.failover_to != cluster.arn:
+                message = f"a failover of {found.id} to {found.failover_to} is {found.failover_status}: retry when it has ended"
+                raise self.error("FailoverElsewhere", message)
+            return Status.in_progress(f"failover of {found.id} to {cluster.id} is {found.failover_status}")
+        if not member.is_writer:
+            if {found.status, cluster.status} & _rds.FAILING_OVER:
+                return Status.in_progress(f"{found.id} is {found.status}, {cluster.id} is {cluster.status}")
+            return Status.not_started(f"{found.writer.arn if found.writer else 'no cluster'} is the writer of {found.id}")
+        if not instances:
+            return Status.failed("NoInstances", f"{cluster.id} is the writer of {found.id} but has no instances: run INSTANTIATE")
+        return Status.combined([found.health, serving])
+
+    def cleanup(self, parameters: AuroraMySQLParameters) -> None:
+        """Delete the listed instances; the cluster and its backups stay."""
+        self.preflight(parameters)
+        for instance_id in parameters.instances:
+            instance = self.instance(parameters, instance_id)
+            if instance is not None:
+                self.delete_instance(instance)
+
+    def cleanup_status_check(self, parameters: AuroraMySQLParameters) -> Status:
+        """Done when RDS answers DBInstanceNotFound for each listed instance."""
+        statuses = []
+        for instance_id in parameters.instances:
+            instance = self.instance(parameters, instance_id)
+            if instance is None:
+                statuses.append(Status.done(f"instance {instance_id} is gone"))
+            elif instance.status == "deleting":
+                statuses.append(Status.in_progress(f"instance {instance_id} is deleting"))
+            else:
+                statuses.append(Status.not_started(f"instance {instance_id} is {instance.status}"))
+        return Status.combined(statuses)
+
+    def replicate(self, parameters: AuroraMySQLParameters) -> Handle:
+        """Create this Region's secondary and its listed instances; first remove a cluster that has left the global cluster.
+
+        The handle keeps the removed cluster's network, key and instance class for the one that takes its place.
+        """
+        self.preflight(parameters)
+        found, cluster = self.global_cluster(parameters.global_cluster), _rds.find_cluster(self.rds, parameters.cluster)
+        if cluster is not None and found.member(cluster.arn) is None:
+            return self.remove(cluster)
+        if cluster is not None:
+            self.create_missing(parameters, found.engine)
+            return self.handle
+        try:
+            self.rds.create_db_cluster(**self.secondary(parameters, found))
+            self.create_missing(parameters, found.engine)
+        except (self.rds.exceptions.DBClusterAlreadyExistsFault, self.rds.exceptions.InvalidDBClusterStateFault):
+            # Created by somebody since, or not yet ready for instances: once it is, the check asks for what is missing.
+            return self.handle
+        return self.handle
+
+    def replicate_status_check(self, parameters: AuroraMySQLParameters) -> Status:
+        """Done when the cluster is a reader of the global cluster, in sync and `available`, and so are the listed instances."""
+        found, cluster = self.global_cluster(parameters.global_cluster), _rds.find_cluster(self.rds, parameters.cluster)
+        if cluster is None:
+            return Status.not_started(f"there is no cluster {parameters.cluster} in {self.target.region}")
+        member = found.member(cluster.arn)
+        if found.failover_to is not None or cluster.status in ("creating", "deleting"):
+            return Status.in_progress(f"cluster {cluster.id} is {cluster.status} {found.failover_status}".rstrip())
+        if member is None:
+            return Status.not_started(f"cluster {cluster.id} is not in {found.id}")
+        if member.is_writer:
+            message = f"cluster {cluster.id} is the writer of {found.id}: REPLICATE targets the Region where the replica is rebuilt"
+            raise self.error("LiveSide", message)
+        if member.synchronization == "pending-resync":
+            return Status.in_progress(f"cluster {cluster.id} waits to be synchronised again")
+        return Status.combined([cluster.health, self.instances_available(parameters, cluster)])

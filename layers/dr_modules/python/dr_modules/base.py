@@ -1,0 +1,379 @@
+"""What every module is: one technology, its closed parameters, and for each phase that it has an act and a status check."""
+
+import importlib
+import pkgutil
+from abc import ABC
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from functools import cache
+from typing import Annotated, Any, ClassVar, Generic, TypeVar, get_args
+
+from botocore.config import Config
+from botocore.exceptions import BotoCoreError, ClientError, ConnectionError, HTTPClientError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+
+from dr_core.errors import ErrorClass, ModuleError
+from dr_core.phases import Mode, Phase
+from dr_core.target import Run, Target
+
+# What an act leaves behind for its own status check: small, stored with the resource, one for each target.
+Handle = dict[str, str]
+
+
+class Progress(StrEnum):
+    """How far an operation has come, as the cloud itself says."""
+
+    NOT_STARTED = "NOT_STARTED"
+    IN_PROGRESS = "IN_PROGRESS"
+    DONE = "DONE"
+    FAILED = "FAILED"
+
+
+@dataclass(frozen=True)
+class Status:
+    """An observation: `detail` is a line for people, `percent` (0 to 100) and `code` are the service's, where it gives them."""
+
+    progress: Progress
+    detail: str = ""
+    percent: int | None = None
+    code: str | None = None
+
+    @staticmethod
+    def not_started(detail: str = "") -> "Status":
+        """The goal state is not there and nothing is under way towards it."""
+        return Status(Progress.NOT_STARTED, detail)
+
+    @staticmethod
+    def in_progress(detail: str, percent: int | None = None) -> "Status":
+        """Something is under way; also the answer for a state that the module does not know."""
+        return Status(Progress.IN_PROGRESS, detail, percent)
+
+    @staticmethod
+    def done(detail: str = "") -> "Status":
+        """The goal state has been observed."""
+        return Status(Progress.DONE, detail, 100)
+
+    @staticmethod
+    def failed(code: str, detail: str) -> "Status":
+        """The service itself says that it failed, with its own reason."""
+        return Status(Progress.FAILED, detail, code=code)
+
+    @staticmethod
+    def combined(statuses: Sequence["Status"]) -> "Status":
+        """One status of many: a failure shows first, then what is missing, then what is under way; done only when all are."""
+        for progress in (Progress.FAILED, Progress.NOT_STARTED, Progress.IN_PROGRESS):
+            found = [status for status in statuses if status.progress is progress]
+            if found:
+                percents = [status.percent for status in statuses if status.percent is not None]
+                percent = sum(percents) // len(percents) if len(percents) == len(statuses) else None
+                return Status(progress, "; ".join(status.detail for status in found if status.detail), percent, found[0].code)
+        return Status.done("; ".join(status.detail for status in statuses if status.detail))
+
+
+class ModuleParameters(BaseModel):
+    """Base of every module's parameters: closed, and tolerant of numbers and booleans that arrive as strings."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, str_strip_whitespace=True, coerce_numbers_to_str=True)
+
+
+# Field types of the models, as manifests write them: one or many, numbers and booleans also as strings.
+Text = Annotated[str, Field(min_length=1)]
+Names = Annotated[
+    tuple[Text, ...],
+    BeforeValidator(lambda value: value if isinstance(value, list | tuple) else [value], json_schema_input_type=Text | list[Text]),
+]
+Count = Annotated[int, Field(ge=0), BeforeValidator(lambda value: value, json_schema_input_type=int | str)]
+Flag = Annotated[bool, BeforeValidator(lambda value: value, json_schema_input_type=bool | str)]
+
+Permissions = Mapping[Phase, tuple[str, ...]]
+
+P = TypeVar("P", bound=ModuleParameters)
+
+_THROTTLES = frozenset(
+    {
+        "Throttling",
+        "ThrottlingException",
+        "ThrottledException",
+        "RequestThrottled",
+        "RequestThrottledException",
+        "RequestLimitExceeded",
+        "TooManyRequestsException",
+        "BandwidthLimitExceeded",
+        "SlowDown",
+        "PriorRequestNotComplete",
+        "EC2ThrottledException",
+    }
+)
+_DENIED_PREFIXES = ("AccessDenied", "Unauthorized")
+_INVALID_PREFIXES = ("Validation", "InvalidParameter", "InvalidInput", "InvalidRequest")
+_TERMINAL_PREFIXES = (*_DENIED_PREFIXES, *_INVALID_PREFIXES, "OptInRequired", "NoSuch")
+
+
+class DRModule(ABC, Generic[P]):
+    """One technology. A module overrides the methods of the phases that it has: `<phase>` acts, `<phase>_status_check` observes.
+
+    An act converges: it reads the present state and does only what is missing. A status check has no side effects. Both raise
+    ModuleError, or let boto3's errors through: those are classed here, once.
+
+    What nobody can observe after an act (that a function was called, a change's id) the act returns as a handle. Handles are
+    kept with the resource over checks, attempts and takeovers; the check of the same target finds its own in `self.handle`. One
+    is lost when an executor dies between act and record: a check without it must not report done for lack of anything to look at.
+    """
+
+    name: ClassVar[str]
+    parameters_model: ClassVar[type[ModuleParameters]]
+    permissions: ClassVar[Permissions]  # the actions that the module calls
+    # Actions that AWS asks of the caller although the module never calls them, such as the use of a key.
+    implied_permissions: ClassVar[Permissions] = {}
+    irreversible: ClassVar[frozenset[Phase]] = frozenset()
+    # (source, detail-type) of AWS's own events that say that work has moved on.
+    native_events: ClassVar[tuple[tuple[str, str], ...]] = ()
+    check_cap_seconds: ClassVar[int] = 15
+    timeout_seconds: ClassVar[int] = 900
+    timeouts: ClassVar[Mapping[Phase, int]] = {}  # of the phases that take longer
+    terminal_codes: ClassVar[frozenset[str]] = frozenset()  # error codes of this technology that no retry can mend
+    # Longer than any call that an act makes can last (dr_core.target's time-outs), so that two executors never act at once.
+    lease_seconds: ClassVar[int] = 120
+    max_attempts: ClassVar[int] = 3
+
+    def __init__(self, target: Target, run: Run, handles: Sequence[Mapping[str, str]] = ()) -> None:
+        """`handles`: what earlier acts on this resource left behind, by position of the target."""
+        self.target = target
+        self.run = run
+        self.handles: list[Handle] = [dict(handle) for handle in handles]
+        self.position = 0  # of the target at hand, in the manifest's list of parameters
+
+    def __init_subclass__(cls, **kwargs: object) -> None:
+        super().__init_subclass__(**kwargs)
+        for base in getattr(cls, "__orig_bases__", ()):
+            arguments = get_args(base)
+            if arguments and isinstance(arguments[0], type):
+                cls.parameters_model = arguments[0]
+
+    # The specification's eight methods.
+    def instantiate(self, parameters: P) -> Handle | None:
+        """Prewarm the standby."""
+        raise NotImplementedError
+
+    def instantiate_status_check(self, parameters: P) -> Status:
+        """Observe the prewarming."""
+        raise NotImplementedError
+
+    def activate(self, parameters: P) -> Handle | None:
+        """Make the standby the primary."""
+        raise NotImplementedError
+
+    def activate_status_check(self, parameters: P) -> Status:
+        """Observe the failover."""
+        raise NotImplementedError
+
+    def cleanup(self, parameters: P) -> Handle | None:
+        """Remove what is left in the old primary; refuses to destroy the live side."""
+        raise NotImplementedError
+
+    def cleanup_status_check(self, parameters: P) -> Status:
+        """Observe the removal."""
+        raise NotImplementedError
+
+    def replicate(self, parameters: P) -> Handle | None:
+        """Rebuild replication towards the target Region."""
+        raise NotImplementedError
+
+    def replicate_status_check(self, parameters: P) -> Status:
+        """Observe the replication."""
+        raise NotImplementedError
+
+    def before(self, parameters: P) -> Mapping[str, object]:
+        """What must be known of the world before the first act, for a rollback by people; stored with the resource."""
+        del parameters
+        return {}
+
+    def preflight(self, parameters: P) -> None:
+        """Raise ModuleError where the act would refuse to run now. Reads only; the status check has been asked before."""
+        del parameters
+
+    @classmethod
+    def check_parameters(cls, phase: Phase, parameters: P) -> list[tuple[str, str, str]]:
+        """What `phase` needs of one target beyond the closed model: (key, what is wrong, remedy) for each problem."""
+        del phase, parameters
+        return []
+
+    def act(self, due: Mapping[int, P]) -> None:
+        """Act on the targets `due`, by position, one after the other. A module whose API takes several at once overrides this."""
+        act: Callable[[P], Handle | None] = getattr(self, self.run.phase.lower())
+        for position, item in due.items():
+            self.position = position
+            self.keep(position, act(item))
+
+    # What modules use.
+    @property
+    def handle(self) -> Handle:
+        """What the last act on the target at hand left behind; empty if there was none or it was lost."""
+        return self.handles[self.position] if self.position < len(self.handles) else {}
+
+    def keep(self, position: int, handle: Handle | None) -> None:
+        """Keep what an act on the target at `position` left behind."""
+        self.handles += [{} for _ in range(position + 1 - len(self.handles))]
+        self.handles[position] = handle or {}
+
+    def client(self, service: str, config: Config | None = None) -> Any:
+        """A boto3 client in the target Region."""
+        return self.target.client(service, config=config)
+
+    def peer_client(self, service: str) -> Any:
+        """A boto3 client in the other Region. Raises ModuleError in an unplanned run: nothing calls a Region that may be dark."""
+        if self.run.mode is Mode.UNPLANNED:
+            raise self.error("SourceRegionNotCalled", f"an unplanned run never calls {self.target.peer_region}")
+        return self.target.client(service, region=self.target.peer_region)
+
+    def error(self, code: str, message: str, error_class: ErrorClass = ErrorClass.TERMINAL) -> ModuleError:
+        """A ModuleError that names the resource; `message` says what is wrong and the remedy."""
+        return ModuleError(code, f"{self.run.resource_name} ({self.name}): {message}", error_class)
+
+    def refuse_drill(self, what: str) -> None:
+        """Raise ModuleError in a drill, which leaves production untouched."""
+        if self.run.mode is Mode.DRILL:
+            raise self.error("RefusedInDrill", f"a drill does not {what}: leave this resource out of the drill's manifest")
+
+    # What the orchestrator calls.
+    @classmethod
+    def phases(cls) -> frozenset[Phase]:
+        """The phases that this module has: those whose act it overrides."""
+        return frozenset(phase for phase in Phase if getattr(cls, phase.lower()) is not getattr(DRModule, phase.lower()))
+
+    @classmethod
+    def parse(cls, raw: object) -> list[P]:
+        """The parameters of a manifest resource, one object or a list, each validated. Raises pydantic's ValidationError."""
+        items = raw if isinstance(raw, list) else [raw]
+        return [cls.parameters_model.model_validate(item) for item in items]  # type: ignore[misc]
+
+    @classmethod
+    def actions(cls, phase: Phase) -> tuple[str, ...]:
+        """The IAM actions that the module needs for `phase`."""
+        return cls.permissions[phase] + cls.implied_permissions.get(phase, ())
+
+    @classmethod
+    def read_actions(cls, phase: Phase) -> tuple[str, ...]:
+        """Those of `actions` that change nothing."""
+        return tuple(action for action in cls.permissions[phase] if action.split(":")[1].startswith(("Describe", "Get", "List")))
+
+    @classmethod
+    def attempts(cls, phase: Phase) -> int:
+        """How often the orchestrator tries `phase` by itself: what cannot be taken back is tried again only by a person."""
+        return 1 if phase in cls.irreversible else cls.max_attempts
+
+    @classmethod
+    def timeout(cls, phase: Phase) -> int:
+        """Seconds after which `phase` has failed, where the manifest does not say."""
+        return cls.timeouts.get(phase, cls.timeout_seconds)
+
+    def observe(self, raw: object) -> Status:
+        """The status of all targets of a resource, combined. Raises ModuleError, classed."""
+        with _classed(self):
+            return Status.combined([status for _, status in self._statuses(raw)])
+
+    def start(self, raw: object, *, again: bool) -> None:
+        """Act on every target that is not yet done or under way. Raises ModuleError, classed.
+
+        `again`: also act on targets whose last operation failed, as a fresh attempt does. Afterwards, also when an error was
+        raised half-way, `handles` holds what must be stored with the resource.
+        """
+        startable = {Progress.NOT_STARTED, Progress.FAILED} if again else {Progress.NOT_STARTED}
+        with _classed(self):
+            statuses = enumerate(self._statuses(raw))
+            self.act({position: item for position, (item, status) in statuses if status.progress in startable})
+
+    def record_before(self, raw: object) -> list[Mapping[str, object]]:
+        """`before` of every target. Raises ModuleError, classed."""
+        with _classed(self):
+            return [self.before(item) for item in self.parse(raw)]
+
+    def obstacles(self, raw: object) -> list[ModuleError]:
+        """Why the phase could not run now, everything that reading can tell; a target that is done has none."""
+        found = []
+        for position, item in enumerate(self.parse(raw)):
+            try:
+                with _classed(self):
+                    if self._status(position, item).progress is not Progress.DONE:
+                        self.preflight(item)
+            except ModuleError as error:
+                found.append(error)
+        return found
+
+    def _statuses(self, raw: object) -> list[tuple[P, Status]]:
+        """Each target with its status."""
+        return [(item, self._status(position, item)) for position, item in enumerate(self.parse(raw))]
+
+    def _status(self, position: int, item: P) -> Status:
+        self.position = position
+        check: Callable[[P], Status] = getattr(self, f"{self.run.phase.lower()}_status_check")
+        return check(item)
+
+
+class _classed:
+    """Turns boto3's errors into ModuleErrors that name the resource, and classes them."""
+
+    def __init__(self, module: DRModule[Any]) -> None:
+        self._module = module
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
+        where = f"{self._module.run.resource_name} ({self._module.name})"
+        if isinstance(error, ClientError):
+            raise classify(error, where, self._module.terminal_codes) from error
+        if isinstance(error, BotoCoreError):
+            # The connection may have broken after the request was carried out: only an observation can tell.
+            ambiguous = isinstance(error, (ConnectionError, HTTPClientError))
+            error_class = ErrorClass.AMBIGUOUS if ambiguous else ErrorClass.RETRYABLE
+            raise ModuleError(type(error).__name__, f"{where}: {error}", error_class) from error
+        if isinstance(error, ValidationError):
+            raise ModuleError("InvalidParameters", f"{where}: {error}") from error
+
+
+def classify(error: ClientError, where: str, terminal_codes: frozenset[str] = frozenset()) -> ModuleError:
+    """A ClientError as a ModuleError: `where` names the resource, the message the call and the service's own words."""
+    code = error.response["Error"]["Code"]
+    metadata = error.response.get("ResponseMetadata", {})
+    status = metadata.get("HTTPStatusCode", 0)
+    message = f"{where}: {error.operation_name}: {error.response['Error'].get('Message', '')}"
+    if code.startswith(_DENIED_PREFIXES):
+        message += ". Allow the action to the execution role of that account (deploy/TargetAccountsAssumeRole.yaml)"
+    if code in _THROTTLES:
+        error_class = ErrorClass.THROTTLED
+    elif code.startswith(_TERMINAL_PREFIXES) or "NotFound" in code or code in terminal_codes:
+        error_class = ErrorClass.TERMINAL
+    elif status >= 500:
+        error_class = ErrorClass.AMBIGUOUS
+    else:
+        error_class = ErrorClass.RETRYABLE
+    return ModuleError(code, message, error_class, metadata.get("RequestId"))
+
+
+_registry: dict[str, type[DRModule[Any]]] = {}
+
+M = TypeVar("M", bound=type[DRModule[Any]])
+
+
+def register(name: str) -> Callable[[M], M]:
+    """Class decorator: the module answers to `name`, the manifest's `action`."""
+
+    def add(cls: M) -> M:
+        if name in _registry:
+            raise ValueError(f"two modules are called {name}: {_registry[name].__module__} and {cls.__module__}")
+        cls.name = name
+        _registry[name] = cls
+        return cls
+
+    return add
+
+
+@cache
+def modules() -> Mapping[str, type[DRModule[Any]]]:
+    """Every module by name, found by walking this package."""
+    package = importlib.import_module("dr_modules")
+    for info in pkgutil.iter_modules(package.__path__):
+        importlib.import_module(f"dr_modules.{info.name}")
+    return dict(sorted(_registry.items()))

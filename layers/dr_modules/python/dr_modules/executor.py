@@ -1,0 +1,132 @@
+"""Starts and checks resources: claims, opens the target, lets the module work, and records what came of it."""
+
+import json
+import random
+from dataclasses import replace
+from functools import cache
+from typing import Any
+
+from dr_core.references import SECURE_ACTIONS, holds_reference, resolve_secure
+
+from dr_core import flow
+from dr_core.errors import ErrorClass, ModuleError
+from dr_core.events import WakeUp
+from dr_core.execution import check_delay, decide
+from dr_core.moves import applied
+from dr_core.observability import utc_now
+from dr_core.records import Failure, Resource, ResourceStatus, State
+from dr_core.settings import setting
+from dr_core.state import Table, table
+from dr_core.target import Run, TargetAccess, acting_until, target_access
+from dr_core.triggers import Captured, Checked, Claim, Outcome, Started
+from dr_modules.base import DRModule, Progress, Status, modules
+
+
+class Executor:
+    """Works on resources through `table` and `access`. `first_check_seconds`: how soon an operation is first looked at."""
+
+    def __init__(self, table: Table, access: TargetAccess, clock: flow.Clock, first_check_seconds: float) -> None:
+        self._table = table
+        self._access = access
+        self._clock = clock
+        self._first_check_seconds = first_check_seconds
+
+    def start(self, message: WakeUp, owner: str) -> None:
+        """Claim the resource, act unless it is done or under way, observe, and record. A second delivery stops at the claim."""
+        state = self._table.load_resource(message.execution_id, message.resource_id)
+        if state is None:
+            return
+        claim = flow.follow(self._table, state, Claim(message.resource_id, message.attempt, owner), self._clock)
+        if claim is None:
+            return
+        takeover = state.resources[0].status is ResourceStatus.STARTING
+        held = applied(state, claim)
+        resource = held.resources[0]
+        module: DRModule[Any] | None = None
+        try:
+            module, raw = self._open(held, resource, read_only=False)
+            with acting_until(resource.lease_until):
+                outcome = self._act(held, resource, module, raw, owner, takeover=takeover)
+        except ModuleError as error:
+            outcome = _outcome_of_error(error)
+        handles = json.dumps(module.handles) if module is not None and module.handles else resource.handles
+        # Only the record's own fences matter now: the execution may have been paused meanwhile.
+        current = self._table.load_resource(message.execution_id, message.resource_id)
+        if current is not None:
+            delay = check_delay(0, self._first_check_seconds, _cap(resource), random.random())  # noqa: S311
+            started = Started(resource.id, resource.attempt, owner, outcome, handles, delay, random.random())  # noqa: S311
+            flow.follow(self._table, current, started, self._clock)
+
+    def check(self, message: WakeUp) -> None:
+        """Observe a waiting resource and record what is seen. A message of an older check or attempt stops here."""
+        state = self._table.load_resource(message.execution_id, message.resource_id)
+        if state is None:
+            return
+        resource = state.resources[0]
+        if resource.status is not ResourceStatus.WAITING or (resource.attempt, resource.check_no) != (message.attempt, message.check_no):
+            return
+        try:
+            module, raw = self._open(state, resource, read_only=True)
+            outcome = _outcome_of_status(module.observe(raw))
+        except ModuleError as error:
+            outcome = _outcome_of_error(error)
+        delay = check_delay(resource.check_no, self._first_check_seconds, _cap(resource), random.random())  # noqa: S311
+        if outcome.failure is not None and outcome.failure.error_class is ErrorClass.THROTTLED:
+            delay = min(60.0, 2 * delay)
+        checked = Checked(resource.id, resource.attempt, resource.check_no, outcome, delay, random.random())  # noqa: S311
+        flow.follow(self._table, state, checked, self._clock)
+
+    def _open(self, state: State, resource: Resource, *, read_only: bool) -> tuple[DRModule[Any], object]:
+        """The module in its target, with no more rights than it needs now, and the parameters with their secrets."""
+        execution = state.execution
+        kind = modules().get(resource.module)
+        if kind is None:
+            raise ModuleError(
+                "UnknownModule", f"{resource.name}: this version has no module {resource.module}; it has {', '.join(modules())}"
+            )
+        needed = kind.read_actions(execution.phase) if read_only else kind.actions(execution.phase)
+        raw = json.loads(resource.parameters)
+        secure = SECURE_ACTIONS if holds_reference(raw) else ()
+        target = self._access.open(resource.account, execution.target_region, execution.source_region, execution.id, (*needed, *secure))
+        run = Run(execution.id, execution.application, execution.phase, execution.mode, resource.id, resource.name, resource.attempt)
+        handles = json.loads(resource.handles) if resource.handles else []
+        return kind(target, run, handles), resolve_secure(resource.parameters, target.client("ssm")) if secure else raw
+
+    def _act(self, state: State, resource: Resource, module: DRModule[Any], raw: object, owner: str, *, takeover: bool) -> Outcome:
+        """Observe; act if the goal is neither reached nor under way. A takeover never acts again on what has failed: it adopts."""
+        seen = module.observe(raw)
+        startable = {Progress.NOT_STARTED} if takeover else {Progress.NOT_STARTED, Progress.FAILED}
+        if seen.progress in startable:
+            if resource.before is None:
+                before = json.dumps(module.record_before(raw), default=str)
+                captured = decide(state, Captured(resource.id, resource.attempt, owner, before), self._clock())
+                if captured is None or not self._table.commit(state.execution, captured, self._clock()):
+                    raise ModuleError("LeaseLost", f"{resource.name}: another executor has taken over", ErrorClass.AMBIGUOUS)
+            module.start(raw, again=not takeover)
+            seen = module.observe(raw)
+        if seen.progress is Progress.FAILED:
+            # What was read may be the last attempt's failure: the checks decide.
+            seen = replace(seen, progress=Progress.IN_PROGRESS)
+        return _outcome_of_status(seen)
+
+
+@cache
+def executor() -> Executor:
+    """The executor of this function, as the environment sets it up."""
+    return Executor(table(), target_access(), utc_now, float(setting("FIRST_CHECK_SECONDS")))
+
+
+def _cap(resource: Resource) -> float:
+    kind = modules().get(resource.module)
+    return float(kind.check_cap_seconds) if kind else 15.0
+
+
+def _outcome_of_status(status: Status) -> Outcome:
+    failure = None
+    if status.progress is Progress.FAILED:
+        failure = Failure(status.code or "Failed", ErrorClass.RETRYABLE, status.detail)
+    return Outcome(status.progress.value, status.detail, status.percent, failure)
+
+
+def _outcome_of_error(error: ModuleError) -> Outcome:
+    return Outcome("ERROR", failure=Failure(error.code, error.error_class, error.message, error.request_id))

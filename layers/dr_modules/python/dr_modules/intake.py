@@ -1,0 +1,129 @@
+"""Takes a request: everything about it is checked before anything is touched, then it becomes an execution or a stored refusal."""
+
+import hashlib
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
+
+from dr_core.references import REFERENCE_ACTIONS, Resolver
+
+from dr_core.errors import InvalidInputError, Problem
+from dr_core.events import ExecutionRequested, Incoming, execution_id, printable
+from dr_core.observability import logger
+from dr_core.phases import Mode
+from dr_core.records import Approval, ApprovalStatus, Execution, ExecutionStatus
+from dr_core.state import LockedError, Refusal, Table
+from dr_core.target import TargetAccess
+from dr_modules.base import modules
+from dr_modules.plan import Plan, check_manifest, plan
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
+
+_MOST_STORED_PROBLEMS = 100
+
+
+@dataclass(frozen=True)
+class Intake:
+    """Takes requests for executions at home in `region` of `account`. `approval_seconds`: how long people have to decide."""
+
+    table: Table
+    access: TargetAccess
+    s3: "S3Client"
+    manifest_bucket: str
+    region: str
+    account: str
+    approval_seconds: int
+
+    def take(self, incoming: Incoming, now: datetime) -> None:
+        """Turn an `Execution Requested` of an operator into an execution that waits for approval, or into a refusal.
+
+        The same event delivered twice, or two with the same client token, are one request.
+        """
+        identity = execution_id(incoming.id, incoming.time or now)
+        logger.append_keys(execution_id=identity)
+        token = _text(incoming.detail, "clientToken")
+        application = _text(incoming.detail, "application") or "-"
+        if token and (earlier := self.table.by_token(application, token)):
+            logger.info("request came before", extra={"earlier_execution_id": earlier})
+            return
+        try:
+            request = ExecutionRequested.parse(incoming.detail)
+            self._create(identity, request, now)
+        except InvalidInputError as error:
+            stored = [str(problem) for problem in sorted(error.problems)[:_MOST_STORED_PROBLEMS]]
+            refusal = Refusal(identity, printable(application, 64), now, stored, dict(incoming.detail))
+            self.table.refuse(refusal, self.region, token, sorted(error.problems), now)
+            logger.warning("request refused", extra={"problems": stored})
+
+    def _create(self, identity: str, request: ExecutionRequested, now: datetime) -> None:
+        regions = (request.source_region, request.target_region)
+        holders = {owner for owner in self.table.locked_by(request.application, regions).values() if owner != identity}
+        if holders:
+            raise InvalidInputError([_locked(request, ", ".join(sorted(holders)))])
+        body, version_id = self._manifest(request)
+        planned = self._plan(identity, request, body)
+        digest = hashlib.sha256(body).hexdigest()
+        expires_at = now + timedelta(seconds=self.approval_seconds)
+        execution = Execution(
+            id=identity,
+            application=request.application,
+            phase=request.phase,
+            mode=request.mode or Mode.PLANNED,
+            source_region=request.source_region,
+            target_region=request.target_region,
+            home_region=self.region,
+            status=ExecutionStatus.PENDING_APPROVAL,
+            current_layer=0,
+            layers_total=len(planned.layers),
+            fence=1,
+            manifest_sha256=digest,
+            manifest_version_id=version_id,
+            requested_by=request.requested_by,
+            reason=request.reason,
+            requested_at=now,
+            due_at=now,
+            client_token=request.client_token,
+        )
+        approval = Approval(ApprovalStatus.PENDING, expires_at, digest, request.requested_by, due_at=now)
+        try:
+            created = self.table.create(execution, planned.layers, planned.resources, approval, now)
+        except LockedError as error:
+            raise InvalidInputError([_locked(request, str(error))]) from error
+        logger.info("execution created" if created else "request came before")
+
+    def _manifest(self, request: ExecutionRequested) -> tuple[bytes, str]:
+        """The manifest's bytes and their version. Raises InvalidInputError when there is none."""
+        key = request.manifest_key
+        try:
+            answer = self.s3.get_object(Bucket=self.manifest_bucket, Key=key)
+        except self.s3.exceptions.ClientError as error:
+            if error.response["Error"]["Code"] not in ("NoSuchKey", "AccessDenied", "404"):
+                raise
+            remedy = f"publish it to s3://{self.manifest_bucket}/{key}"
+            what = f"{request.application} has no manifest for {request.phase}"
+            raise InvalidInputError([Problem(key, "", "", "", what, remedy)]) from error
+        return answer["Body"].read(), answer.get("VersionId", "")
+
+    def _plan(self, identity: str, request: ExecutionRequested, body: bytes) -> Plan:
+        """The layers and resources, references resolved in their accounts. Raises InvalidInputError with every problem."""
+
+        def open_client(account: str, service: str) -> object:
+            target = self.access.open(account, request.target_region, request.source_region, identity, REFERENCE_ACTIONS)
+            return target.client(service)
+
+        manifest = check_manifest(body, request.manifest_key, request.application, request.phase, modules())
+        resolver = Resolver(open_client, request.target_region)
+        return plan(manifest, request.manifest_key, request.phase, modules(), resolver, self.account)
+
+
+def _text(detail: object, name: str) -> str | None:
+    value = detail.get(name) if isinstance(detail, dict) else None
+    return value if isinstance(value, str) and 0 < len(value) <= 64 else None
+
+
+def _locked(request: ExecutionRequested, holder: str) -> Problem:
+    where = f"{request.application} in {request.source_region} or {request.target_region}"
+    return Problem(
+        "Execution Requested", "", "", "application", f"{where} is in the hands of execution {holder}", "wait for its end, or end it"
+    )

@@ -1,0 +1,123 @@
+"""The repository's stacks on the local cloud, deployed with the real SAM CLI as on AWS.
+
+In:  a running local cloud and the templates of the repository
+Out: the orchestrator's stack in the standby Region of the control account, and the role that it assumes in each account
+"""
+
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final
+
+import yaml
+from botocore.exceptions import ClientError
+
+from localcloud import artifacts
+from localcloud.cloud import CONTROL_ACCOUNT, REPOSITORY, STANDBY_REGION, LocalCloud
+
+STACK_NAME: Final = "dr-orchestrator"
+TARGET_ROLE_STACK_NAME: Final = "dr-orchestrator-target"
+TEMPLATE: Final = REPOSITORY / "template.yaml"
+TARGET_ROLE_TEMPLATE: Final = REPOSITORY / "deploy" / "TargetAccountsAssumeRole.yaml"
+
+_ARTIFACT_BUCKET: Final = f"dr-orchestrator-artifacts-{CONTROL_ACCOUNT}-{STANDBY_REGION}"
+_CAPABILITIES: Final = ("CAPABILITY_IAM", "CAPABILITY_NAMED_IAM", "CAPABILITY_AUTO_EXPAND")
+_STACK_SECONDS: Final = 60.0
+
+
+class DeploymentError(Exception):
+    """A stack was not created or updated."""
+
+
+def deploy(
+    cloud: LocalCloud,
+    *,
+    template: Path = TEMPLATE,
+    stack_name: str = STACK_NAME,
+    parameters: Mapping[str, str] | None = None,
+) -> dict[str, str]:
+    """Build and deploy a SAM template into the standby Region of the control account; return the stack's outputs.
+
+    The interpreter in use becomes the runtime, this machine's architecture that of the functions, where the template
+    has parameters `PythonRuntime` and `Architecture`. Repeating a deployment changes nothing.
+    Raises artifacts.SamError with the end of sam's own output.
+    """
+    built = artifacts.built_template(template, cloud.state_dir / "sam-build.log")
+    _ensure_bucket(cloud)
+    overrides = _declared(built, {"PythonRuntime": artifacts.python_runtime(), "Architecture": artifacts.architecture()})
+    overrides.update(parameters or {})
+    arguments = [
+        *("deploy", "--template-file", str(built), "--stack-name", stack_name, "--region", STANDBY_REGION),
+        *("--s3-bucket", _ARTIFACT_BUCKET, "--capabilities", *_CAPABILITIES),
+        *("--no-confirm-changeset", "--no-fail-on-empty-changeset", "--no-progressbar"),
+    ]
+    if overrides:
+        arguments += ["--parameter-overrides", *(f"{name}={value}" for name, value in overrides.items())]
+    artifacts.run_sam(
+        arguments,
+        cwd=built.parent,  # away from samconfig.toml, which is for AWS
+        environment={
+            **cloud.environment(CONTROL_ACCOUNT, STANDBY_REGION),
+            "SAM_CLI_POLL_DELAY": "0.2",
+            "TMPDIR": str(cloud.state_dir / "tmp"),
+        },
+        log=cloud.state_dir / "sam-deploy.log",
+    )
+    return stack_outputs(cloud, stack_name)
+
+
+def deploy_target_role(cloud: LocalCloud, account: str, parameters: Mapping[str, str]) -> dict[str, str]:
+    """Deploy the role that the orchestrator assumes into an account, as StackSets would; return the stack's outputs.
+
+    Raises DeploymentError with the reasons that CloudFormation gives.
+    """
+    cloudformation = cloud.client("cloudformation", STANDBY_REGION, account)
+    request = {
+        "StackName": TARGET_ROLE_STACK_NAME,
+        "TemplateBody": TARGET_ROLE_TEMPLATE.read_text(),
+        "Parameters": [{"ParameterKey": key, "ParameterValue": value} for key, value in parameters.items()],
+        "Capabilities": list(_CAPABILITIES),
+    }
+    try:
+        cloudformation.create_stack(**request)
+    except cloudformation.exceptions.AlreadyExistsException:
+        try:
+            cloudformation.update_stack(**request)
+        except ClientError as error:
+            if "No updates are to be performed" not in str(error):
+                raise
+    _wait(cloudformation, TARGET_ROLE_STACK_NAME)
+    return stack_outputs(cloud, TARGET_ROLE_STACK_NAME, account)
+
+
+def stack_outputs(cloud: LocalCloud, stack_name: str = STACK_NAME, account: str = CONTROL_ACCOUNT) -> dict[str, str]:
+    """Read the outputs of a deployed stack."""
+    stack = cloud.client("cloudformation", STANDBY_REGION, account).describe_stacks(StackName=stack_name)["Stacks"][0]
+    return {output["OutputKey"]: output["OutputValue"] for output in stack.get("Outputs", [])}
+
+
+def _declared(template: Path, values: Mapping[str, str]) -> dict[str, str]:
+    """Keep the values for which the template has a parameter."""
+    declared = yaml.safe_load(template.read_text()).get("Parameters", {})
+    return {name: value for name, value in values.items() if name in declared}
+
+
+def _ensure_bucket(cloud: LocalCloud) -> None:
+    s3 = cloud.client("s3")
+    try:
+        s3.create_bucket(Bucket=_ARTIFACT_BUCKET, CreateBucketConfiguration={"LocationConstraint": STANDBY_REGION})
+    except s3.exceptions.BucketAlreadyOwnedByYou:
+        return
+
+
+def _wait(cloudformation: Any, stack_name: str) -> None:
+    deadline = time.monotonic() + _STACK_SECONDS
+    while True:
+        status = cloudformation.describe_stacks(StackName=stack_name)["Stacks"][0]["StackStatus"]
+        if status in ("CREATE_COMPLETE", "UPDATE_COMPLETE"):
+            return
+        if not status.endswith("_IN_PROGRESS") or time.monotonic() > deadline:
+            events = cloudformation.describe_stack_events(StackName=stack_name)["StackEvents"]
+            reasons = [event["ResourceStatusReason"] for event in events if "ResourceStatusReason" in event]
+            raise DeploymentError(f"stack {stack_name} is {status}: {'; '.join(reasons)}")
+        time.sleep(0.1)

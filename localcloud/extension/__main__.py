@@ -1,0 +1,58 @@
+"""moto's server with the extension, on an inherited socket.
+
+Run: python -m localcloud.extension --socket FD
+"""
+
+import argparse
+import socket
+import traceback
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
+from werkzeug.serving import make_server
+
+from localcloud import extension
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import StartResponse, WSGIEnvironment
+
+
+class Server(DomainDispatcherApplication):
+    """moto's dispatcher, except that a failure inside moto is answered in plain words instead of a page of HTML."""
+
+    def __init__(self) -> None:
+        super().__init__(create_backend_app)
+
+    def get_application(self, environ: "WSGIEnvironment") -> Any:
+        """Let the service's application raise, so that __call__ sees what happened."""
+        application = super().get_application(environ)
+        application.config["PROPAGATE_EXCEPTIONS"] = True
+        return application
+
+    def __call__(self, environ: "WSGIEnvironment", start_response: "StartResponse") -> Iterable[bytes]:
+        """Serve one request."""
+        try:
+            answer: Iterable[bytes] = super().__call__(environ, start_response)
+        except NotImplementedError as error:
+            start_response("501 Not Implemented", [("Content-Type", "text/plain")])
+            return [str(error).encode()]
+        except Exception as error:  # noqa: BLE001 - whatever moto's code raises; AWS would answer 500
+            traceback.print_exc()
+            start_response("500 Internal Server Error", [("Content-Type", "text/plain")])
+            return [f"{type(error).__name__}: {error}".encode()]
+        return answer
+
+
+def main() -> None:
+    """Serve until terminated."""
+    parser = argparse.ArgumentParser(description="moto's server with the local cloud's extension.")
+    parser.add_argument("--socket", type=int, required=True, help="file descriptor of a bound listening socket")
+    listener = socket.socket(fileno=parser.parse_args().socket)
+    host, port = listener.getsockname()
+    extension.install()
+    make_server(host, port, Server(), threaded=True, fd=listener.fileno()).serve_forever()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,266 @@
+"""The one endpoint of the local cloud: a reverse proxy in front of the two emulators.
+
+In:  any signed AWS request (AWS_ENDPOINT_URL points here), function URLs, and a health probe
+Out: the emulator's answer: moto for the resources that fail over, ministack for the control plane around them
+Each call is recorded in the journal. The request's bytes and Host header stay as they are, so its signature holds.
+
+Run: python -m localcloud.gateway --socket FD --ministack URL --moto URL --account ID --journal FILE
+"""
+
+import argparse
+import asyncio
+import contextlib
+import socket
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from enum import StrEnum
+from pathlib import Path
+from typing import Final
+
+import aiohttp
+from aiohttp import web
+from multidict import CIMultiDict
+from yarl import URL
+
+from localcloud import function_urls, wire
+from localcloud.accounts import Accounts, UnknownAccessKeyError
+from localcloud.control_plane import ControlPlane
+from localcloud.function_urls import FunctionUrls, NoFunctionUrlError
+from localcloud.journal import Journal
+from localcloud.wire import Call
+
+HEALTH_PATH: Final = "/_localcloud/health"
+MOTO_SERVICES: Final = frozenset({"application-autoscaling", "autoscaling", "ec2", "ecs", "elasticloadbalancing", "rds"})
+# Signing names. A service outside both lists is refused here: ministack takes seconds, and hundreds of megabytes,
+# to find out that it does not know a service.
+MINISTACK_SERVICES: Final = frozenset(
+    {
+        "cloudformation",
+        "dynamodb",
+        "events",
+        "iam",
+        "kms",
+        "lambda",
+        "logs",
+        "monitoring",
+        "route53",
+        "s3",
+        "scheduler",
+        "secretsmanager",
+        "ses",
+        "sns",
+        "sqs",
+        "ssm",
+        "states",
+        "sts",
+        "tagging",
+    }
+)
+_LARGEST_BODY: Final = 512 * 1024 * 1024  # S3 takes deployment packages
+# Headers of one connection, not of the message; Expect has been answered by then.
+_HOP_BY_HOP: Final = frozenset({"connection", "keep-alive", "expect", "te", "trailer", "transfer-encoding", "upgrade"})
+_ACCOUNT_HEADER: Final = "x-moto-account-id"
+
+Intervention = Callable[[Call, bytes], Awaitable[web.StreamResponse | None]]
+"""Sees every call before it is forwarded; an answer of its own ends the call there."""
+
+
+class Backend(StrEnum):
+    """Who answers a call."""
+
+    GATEWAY = "gateway"
+    MINISTACK = "ministack"
+    MOTO = "moto"
+
+
+class Gateway:
+    """Routes calls to the emulators.
+
+    `interventions` is the one place for what stands between a caller and AWS: injected faults, Region outages, and
+    the authorisation of calls to moto, which has no policies of its own.
+    """
+
+    def __init__(
+        self,
+        session: aiohttp.ClientSession,
+        journal: Journal,
+        *,
+        ministack: str,
+        moto: str,
+        account: str,
+        interventions: Sequence[Intervention] = (),
+    ) -> None:
+        control_plane = ControlPlane(session, ministack, account)
+        self._session = session
+        self._journal = journal
+        self._urls = {Backend.MINISTACK: ministack, Backend.MOTO: moto}
+        self._accounts = Accounts(control_plane)
+        self._function_urls = FunctionUrls(control_plane)
+        self._interventions = interventions
+
+    async def handle(self, request: web.Request) -> web.StreamResponse:
+        """Answer one request, whatever it is."""
+        if request.path == HEALTH_PATH:
+            return await self._health()
+        if request.path.startswith(function_urls.PREFIX):
+            return await self._function_url(request)
+        if request.path.startswith("/_aws/lambda-url/"):
+            return await self._forward(request, await request.read(), Backend.MINISTACK, request.raw_path)
+        return await self._aws_call(request)
+
+    async def _health(self) -> web.Response:
+        """Say whether both emulators answer."""
+        healthy = {}
+        for backend, path in ((Backend.MINISTACK, "/_ministack/health"), (Backend.MOTO, "/moto-api/data.json")):
+            try:
+                async with self._session.get(self._urls[backend] + path) as answer:
+                    healthy[backend.value] = answer.status == 200
+            except aiohttp.ClientError:
+                healthy[backend.value] = False
+        return web.json_response(healthy, status=200 if all(healthy.values()) else 503)
+
+    async def _function_url(self, request: web.Request) -> web.StreamResponse:
+        try:
+            path = await self._function_urls.emulator_path(request.raw_path)
+        except NoFunctionUrlError as error:
+            return web.json_response({"message": str(error)}, status=404)
+        return await self._forward(request, await request.read(), Backend.MINISTACK, path)
+
+    async def _aws_call(self, request: web.Request) -> web.StreamResponse:
+        started = time.monotonic()
+        body = await request.read()
+        scope = wire.credential_scope(request.headers, request.query_string)
+        if scope is None:
+            call = Call("", None, "", "", f"{request.method} {request.path}")
+            answer = _refusal(call, 403, "MissingAuthenticationToken", "Request is missing Authentication Token")
+            return self._record(call, Backend.GATEWAY, answer, started)
+        operation = wire.operation_name(scope.service, request.method, request.path, request.query_string, request.headers, body)
+        try:
+            account = await self._accounts.owner(scope.access_key, scope.region)
+        except UnknownAccessKeyError:
+            account = None
+        call = Call(scope.access_key, account, scope.region, scope.service, operation)
+        for intervene in self._interventions:
+            intervened = await intervene(call, body)
+            if intervened is not None:
+                return self._record(call, Backend.GATEWAY, intervened, started)
+        backend = _backend(call)
+        return self._record(call, backend, await self._answer(request, call, body, backend), started)
+
+    async def _answer(self, request: web.Request, call: Call, body: bytes, backend: Backend) -> web.StreamResponse:
+        if backend is Backend.GATEWAY:
+            return _refusal(call, 501, "NotImplemented", f"{call.service} is not part of the local cloud")
+        if backend is Backend.MINISTACK:
+            return await self._forward(request, body, backend, request.raw_path)
+        if call.account is None:
+            message = "The security token included in the request is invalid."
+            return _refusal(call, 403, "InvalidClientTokenId", message)
+        answer = await self._forward(request, body, backend, request.raw_path, account=call.account)
+        if answer.status in (500, 501) and answer.content_type in ("text/plain", "text/html"):
+            return _not_served(call, answer)
+        return answer
+
+    async def _forward(
+        self, request: web.Request, body: bytes, backend: Backend, raw_path: str, *, account: str | None = None
+    ) -> web.Response:
+        """Send the request on, unchanged, and give back the answer, unchanged."""
+        headers = _end_to_end(request.headers)
+        headers.popall(_ACCOUNT_HEADER, None)
+        if account is not None:
+            headers[_ACCOUNT_HEADER] = account
+        async with self._session.request(
+            request.method,
+            URL(self._urls[backend] + raw_path, encoded=True),
+            data=body or None,
+            headers=headers,
+            skip_auto_headers=("Accept", "Accept-Encoding", "Content-Type", "User-Agent"),
+            allow_redirects=False,
+        ) as answer:
+            content = await answer.read()
+            answer_headers = _end_to_end(answer.headers)
+        if request.method != "HEAD":
+            answer_headers.popall("Content-Length", None)
+        return web.Response(status=answer.status, reason=answer.reason, headers=answer_headers, body=content)
+
+    def _record(self, call: Call, backend: Backend, answer: web.StreamResponse, started: float) -> web.StreamResponse:
+        error = None
+        if answer.status >= 400 and isinstance(answer, web.Response):
+            error = wire.error_code(answer.headers, answer.body if isinstance(answer.body, bytes) else b"")
+        self._journal.record(call, backend=backend, status=answer.status, error=error, started=started)
+        return answer
+
+
+def _backend(call: Call) -> Backend:
+    if call.service in MOTO_SERVICES:
+        return Backend.MOTO
+    return Backend.MINISTACK if call.service in MINISTACK_SERVICES else Backend.GATEWAY
+
+
+def _end_to_end(headers: wire.Headers) -> CIMultiDict[str]:
+    """The headers that belong to the message, repeated ones kept."""
+    return CIMultiDict((name, value) for name, value in headers.items() if name.lower() not in _HOP_BY_HOP)
+
+
+def _refusal(call: Call, status: int, code: str, message: str) -> web.Response:
+    content_type, body = wire.error_body(call, code, message)
+    return web.Response(status=status, body=body, headers={"Content-Type": content_type, "x-amzn-ErrorType": code})
+
+
+def _not_served(call: Call, answer: web.Response) -> web.Response:
+    """Reword moto's page for an unhandled exception, which no AWS SDK can parse."""
+    operation = f"{call.service}:{call.operation}"
+    if answer.status == 501:
+        return _refusal(call, 501, "NotImplemented", f"the local cloud does not serve {operation}")
+    detail = answer.text if answer.content_type == "text/plain" else "see its log"
+    # 500 would be retried by every SDK; the emulator will not do better the next time.
+    return _refusal(call, 501, "InternalFailure", f"the local cloud's emulator failed in {operation}: {detail}")
+
+
+async def serve(listener: socket.socket, journal: Path, *, ministack: str, moto: str, account: str) -> None:
+    """Serve on an already bound socket until cancelled."""
+    connector = aiohttp.TCPConnector(limit=0)
+    timeout = aiohttp.ClientTimeout(total=None)  # a Lambda invocation may take fifteen minutes
+    async with contextlib.AsyncExitStack() as stack:
+        session = await stack.enter_async_context(aiohttp.ClientSession(connector=connector, timeout=timeout, auto_decompress=False))
+        gateway = Gateway(session, stack.enter_context(Journal(journal)), ministack=ministack, moto=moto, account=account)
+        await stack.enter_async_context(_running(gateway, listener))
+        await asyncio.Event().wait()
+
+
+@contextlib.asynccontextmanager
+async def _running(gateway: Gateway, listener: socket.socket) -> AsyncIterator[None]:
+    app = web.Application(client_max_size=_LARGEST_BODY)
+    app.router.add_route("*", "/{path:.*}", gateway.handle)
+    runner = web.AppRunner(app, access_log=None)
+    await runner.setup()
+    try:
+        await web.SockSite(runner, listener).start()
+        yield
+    finally:
+        await runner.cleanup()
+
+
+def main() -> None:
+    """Serve until terminated."""
+    parser = argparse.ArgumentParser(description="The gateway of the local cloud.")
+    parser.add_argument("--socket", type=int, required=True, help="file descriptor of a bound listening socket")
+    parser.add_argument("--ministack", required=True, help="URL of ministack")
+    parser.add_argument("--moto", required=True, help="URL of moto")
+    parser.add_argument("--account", required=True, help="the control account")
+    parser.add_argument("--journal", type=Path, required=True, help="file to which each call is appended")
+    arguments = parser.parse_args()
+    listener = socket.socket(fileno=arguments.socket)
+    with contextlib.suppress(KeyboardInterrupt):
+        asyncio.run(
+            serve(
+                listener,
+                arguments.journal,
+                ministack=arguments.ministack,
+                moto=arguments.moto,
+                account=arguments.account,
+            )
+        )
+
+
+if __name__ == "__main__":
+    main()

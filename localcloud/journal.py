@@ -1,0 +1,38 @@
+"""The record of every call that passed the gateway: one JSON object per line."""
+
+import json
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Self
+
+from localcloud.wire import Call
+
+
+class Journal:
+    """Appends to a file and flushes each line, so that it can be followed while the cloud runs."""
+
+    def __init__(self, path: Path) -> None:
+        self._file = path.open("a", encoding="utf-8")
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._file.close()
+
+    def record(self, call: Call, *, backend: str, status: int, error: str | None, started: float) -> None:
+        """Write down one call; `started` is the monotonic time at which it came in."""
+        line = {
+            "time": datetime.now(UTC).isoformat(timespec="milliseconds"),
+            "account": call.account,
+            "region": call.region,
+            "service": call.service,
+            "operation": call.operation,
+            "backend": backend,
+            "status": status,
+            "error": error,
+            "milliseconds": round((time.monotonic() - started) * 1000, 1),
+        }
+        self._file.write(json.dumps(line) + "\n")
+        self._file.flush()

@@ -1,0 +1,177 @@
+"""What a request to AWS says about itself, and how AWS would word an error back.
+
+In:  method, path, headers and body of a signed AWS request
+Out: a `Call` (who, where, what), and error answers in the protocol of the service that was called
+"""
+
+import json
+import re
+from dataclasses import dataclass
+from enum import StrEnum
+from functools import lru_cache
+from typing import Final
+from urllib.parse import parse_qs
+from xml.sax.saxutils import escape
+
+import botocore.session
+from multidict import CIMultiDict, CIMultiDictProxy
+
+Headers = CIMultiDict[str] | CIMultiDictProxy[str]
+
+# The signing name of a service is not always the name of its botocore model; only the REST services need one here.
+_REST_MODELS: Final = {
+    "apigateway": "apigateway",
+    "drs": "drs",
+    "es": "opensearch",
+    "lambda": "lambda",
+    "route53": "route53",
+    "s3": "s3",
+    "scheduler": "scheduler",
+    "ses": "sesv2",
+}
+_HEADER_SCOPE: Final = re.compile(r"Credential=(?P<key>[^/,\s]+)/\d{8}/(?P<region>[^/]+)/(?P<service>[^/]+)/aws4_request")
+_RPC_V2_OPERATION: Final = re.compile(r"/operation/(?P<operation>\w+)$")
+
+
+class Protocol(StrEnum):
+    """How a service words its answers; errors differ most."""
+
+    QUERY = "query"
+    EC2 = "ec2"
+    JSON = "json"
+    REST_JSON = "rest-json"
+    REST_XML = "rest-xml"
+
+
+_PROTOCOLS: Final = {
+    "autoscaling": Protocol.QUERY,
+    "cloudformation": Protocol.QUERY,
+    "drs": Protocol.REST_JSON,
+    "ec2": Protocol.EC2,
+    "elasticache": Protocol.QUERY,
+    "elasticloadbalancing": Protocol.QUERY,
+    "es": Protocol.REST_JSON,
+    "iam": Protocol.QUERY,
+    "lambda": Protocol.REST_JSON,
+    "rds": Protocol.QUERY,
+    "route53": Protocol.REST_XML,
+    "s3": Protocol.REST_XML,
+    "scheduler": Protocol.REST_JSON,
+    "sns": Protocol.QUERY,
+    "sts": Protocol.QUERY,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """The credential scope of a SigV4 signature."""
+
+    access_key: str
+    region: str
+    service: str
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One call of an AWS operation, as far as its request tells."""
+
+    access_key: str
+    account: str | None
+    region: str
+    service: str
+    operation: str
+
+    @property
+    def protocol(self) -> Protocol:
+        """The protocol in which the caller expects an error."""
+        return _PROTOCOLS.get(self.service, Protocol.JSON)
+
+
+def credential_scope(headers: Headers, query: str) -> Scope | None:
+    """Read the credential scope from the Authorization header or a presigned query; None when unsigned."""
+    match = _HEADER_SCOPE.search(headers.get("Authorization", ""))
+    if match:
+        return Scope(match["key"], match["region"], match["service"])
+    presigned = parse_qs(query).get("X-Amz-Credential", [""])[0].split("/")
+    if len(presigned) == 5:
+        return Scope(presigned[0], presigned[2], presigned[3])
+    return None
+
+
+def operation_name(service: str, method: str, path: str, query: str, headers: Headers, body: bytes) -> str:
+    """Name the operation: from the target header, the query action, the RPC path, or the REST route."""
+    target = headers.get("X-Amz-Target")
+    if target:
+        return target.rpartition(".")[2]
+    rpc = _RPC_V2_OPERATION.search(path)
+    if rpc:
+        return rpc["operation"]
+    if headers.get("Content-Type", "").startswith("application/x-www-form-urlencoded"):
+        action = parse_qs(body.decode("latin-1")).get("Action")
+        if action:
+            return action[0]
+    action = parse_qs(query).get("Action")
+    if action:
+        return action[0]
+    for route in _rest_routes(service):
+        if route.matches(method, path, query):
+            return route.operation
+    return f"{method} {path}"
+
+
+@dataclass(frozen=True, slots=True)
+class _RestRoute:
+    """The method, path and fixed query keys by which a REST service tells its operations apart."""
+
+    operation: str
+    method: str
+    path: re.Pattern[str]
+    query_keys: frozenset[str]
+
+    def matches(self, method: str, path: str, query: str) -> bool:
+        keys = parse_qs(query, keep_blank_values=True).keys()
+        return self.method == method and self.query_keys <= keys and self.path.fullmatch(path) is not None
+
+
+@lru_cache
+def _rest_routes(service: str) -> tuple[_RestRoute, ...]:
+    """The routes of a REST service from its botocore model, the most specific first; none for other services."""
+    model_name = _REST_MODELS.get(service)
+    if model_name is None:
+        return ()
+    model = botocore.session.get_session().get_service_model(model_name)
+    routes = []
+    for operation in model.operation_names:
+        http = model.operation_model(operation).http
+        path, _, query = http["requestUri"].partition("?")
+        pattern = re.sub(r"\{\w+\+\}", ".+", re.sub(r"\{\w+\}", "[^/]+", path))
+        keys = frozenset(parse_qs(query, keep_blank_values=True))
+        routes.append(_RestRoute(operation, http["method"], re.compile(pattern), keys))
+    return tuple(sorted(routes, key=lambda route: (-len(route.query_keys), route.path.pattern.count("[^/]+"))))
+
+
+def error_body(call: Call, code: str, message: str) -> tuple[str, bytes]:
+    """Word an error as the called service would: the content type and the body."""
+    match call.protocol:
+        case Protocol.EC2:
+            text = f"<Response><Errors><Error><Code>{escape(code)}</Code><Message>{escape(message)}</Message></Error></Errors></Response>"
+            return "text/xml", text.encode()
+        case Protocol.QUERY | Protocol.REST_XML if call.service != "s3":
+            kind = f"<Type>Sender</Type><Code>{escape(code)}</Code><Message>{escape(message)}</Message>"
+            return "text/xml", f"<ErrorResponse><Error>{kind}</Error></ErrorResponse>".encode()
+        case Protocol.REST_XML:
+            return "application/xml", f"<Error><Code>{escape(code)}</Code><Message>{escape(message)}</Message></Error>".encode()
+        case _:
+            return "application/x-amz-json-1.1", json.dumps({"__type": code, "message": message}).encode()
+
+
+def error_code(headers: Headers, body: bytes) -> str | None:
+    """Find the error code in the answer of a failed call, whatever its protocol; None where there is none."""
+    declared = headers.get("x-amzn-ErrorType")
+    if declared:
+        return declared.partition(":")[0]
+    found = re.search(rb"<Code>([^<]+)</Code>", body)
+    if found:
+        return found[1].decode("latin-1")
+    found = re.search(rb'"(?:__type|code|Code)"\s*:\s*"([^"]+)"', body)
+    return found[1].decode("latin-1").rpartition("#")[2] if found else None

@@ -1,0 +1,201 @@
+"""What must hold of an execution whatever happens, on each committed change and in each state."""
+
+from collections import Counter
+from dataclasses import dataclass, field
+
+from dr_core.errors import ErrorClass
+from dr_core.records import (
+    Approval,
+    ApprovalStatus,
+    Change,
+    Execution,
+    ExecutionStatus,
+    Layer,
+    LayerStatus,
+    Resource,
+    ResourceStatus,
+)
+
+from tests.property.replay import replay
+from tests.support.memory_table import SOURCE, TARGET, Lock, MemoryTable, Record
+from tests.support.simulation import Simulation
+
+E, L, R, A = ExecutionStatus, LayerStatus, ResourceStatus, ApprovalStatus
+
+EXECUTION_PATHS = {
+    E.PENDING_APPROVAL: {E.RUNNING, E.REJECTED, E.EXPIRED, E.CANCELLED},
+    E.RUNNING: {E.PAUSED, E.FAILED, E.CANCELLING, E.SUCCEEDED, E.SUCCEEDED_WITH_FAILURES},
+    E.PAUSED: {E.RUNNING, E.CANCELLING, E.ABANDONED},
+    E.FAILED: {E.RUNNING, E.CANCELLING, E.ABANDONED},
+    E.CANCELLING: {E.CANCELLED},
+}
+LAYER_PATHS = {
+    L.PENDING: {L.RUNNING},
+    L.RUNNING: {L.SUCCEEDED, L.SUCCEEDED_WITH_FAILURES, L.FAILED, L.CANCELLED},
+    L.FAILED: {L.RUNNING},
+}
+_NOT_BEGUN = {R.CANCELLED}
+RESOURCE_PATHS = {
+    R.PENDING: {R.REQUESTED, R.SKIPPED} | _NOT_BEGUN,
+    R.REQUESTED: {R.STARTING} | _NOT_BEGUN,
+    R.STARTING: {R.STARTING, R.WAITING, R.RETRY_WAIT, R.SUCCEEDED, R.FAILED, R.TIMED_OUT},
+    R.WAITING: {R.WAITING, R.RETRY_WAIT, R.SUCCEEDED, R.FAILED, R.TIMED_OUT},
+    R.RETRY_WAIT: {R.REQUESTED} | _NOT_BEGUN,
+    R.FAILED: {R.PENDING, R.SKIPPED},
+    R.TIMED_OUT: {R.PENDING, R.SKIPPED},
+}
+APPROVAL_PATHS = {A.PENDING: {A.APPROVED, A.REJECTED, A.EXPIRED}}
+SETTLED_WELL = {R.SUCCEEDED, R.SKIPPED}
+
+
+@dataclass
+class Watch:
+    """Looks at each change as it is committed."""
+
+    table: MemoryTable
+    opened: Counter[int] = field(default_factory=Counter)
+    closed: Counter[tuple[int, int]] = field(default_factory=Counter)
+    checks: Counter[tuple[str, int, int]] = field(default_factory=Counter)
+    retries: Counter[str] = field(default_factory=Counter)
+    throttled: Counter[str] = field(default_factory=Counter)
+    forced: set[str] = field(default_factory=set)
+
+    def __call__(self, execution_id: str, change: Change, before: Record, after: Record) -> None:
+        """The observer's entry."""
+        execution = self.table.execution(execution_id)
+        if isinstance(before, Execution) and isinstance(after, Execution):
+            self._execution(before, after)
+        elif isinstance(before, Layer) and isinstance(after, Layer):
+            self._layer(before, after)
+        elif isinstance(before, Resource) and isinstance(after, Resource):
+            self._resource(execution, before, after)
+        elif isinstance(before, Approval) and isinstance(after, Approval):
+            assert after.status is before.status or after.status in APPROVAL_PATHS.get(before.status, ())
+        elif isinstance(after, Lock):
+            assert before == Lock(execution_id), "only the owner frees a lock"
+
+    def _execution(self, before: Execution, after: Execution) -> None:
+        assert not before.status.is_terminal, "I10: terminal is absorbing"
+        assert after.status is before.status or after.status in EXECUTION_PATHS[before.status], f"{before.status} -> {after.status}"
+        assert after.fence >= before.fence and after.current_layer >= before.current_layer, "I7"
+        if after.status is E.RUNNING and before.status is E.PENDING_APPROVAL:
+            approval = self.table.approval(after.id)
+            assert approval.status is A.APPROVED and approval.manifest_sha256 == after.manifest_sha256, "I14"
+
+    def _layer(self, before: Layer, after: Layer) -> None:
+        assert after.epoch >= before.epoch, "I7"
+        if after.status is before.status:
+            return
+        assert after.status in LAYER_PATHS[before.status], f"{before.status} -> {after.status}"
+        if before.status is L.PENDING:
+            self.opened[after.number] += 1
+        elif after.status is L.RUNNING:
+            assert after.epoch == before.epoch + 1, "a layer is re-opened in a new epoch only"
+        else:
+            self.closed[after.number, after.epoch] += 1
+        assert self.opened[after.number] == 1 and self.closed[after.number, after.epoch] <= 1, "I2"
+
+    def _resource(self, execution: Execution, before: Resource, after: Resource) -> None:
+        assert not execution.status.is_terminal or after.status is before.status, "I10: nothing moves after the end"
+        assert after.status is before.status or after.status in RESOURCE_PATHS.get(before.status, ()), f"{before.status} -> {after.status}"
+        assert after.attempt >= before.attempt and after.check_no >= before.check_no, "I7"
+        failure = after.failure
+        if after.status in (R.REQUESTED, R.STARTING):
+            assert execution.status is E.RUNNING and after.layer == execution.current_layer, "I8"
+        if after.status is R.REQUESTED:
+            assert after.attempt == before.attempt + 1
+        if before.status is R.WAITING:
+            self.checks[after.id, after.attempt, before.check_no] += 1
+            assert self.checks[after.id, after.attempt, before.check_no] == 1, "I24: one chain of checks"
+        if after.status is R.RETRY_WAIT:
+            assert failure is not None and after.spent - before.spent == (failure.error_class is not ErrorClass.THROTTLED), "I23"
+            self.throttled[after.id] += failure.error_class is ErrorClass.THROTTLED
+        if after.status is R.FAILED:
+            assert failure is not None and failure.error_class is not ErrorClass.THROTTLED, "I23"
+        if before.status in (R.FAILED, R.TIMED_OUT) and after.status is R.PENDING:
+            self.retries[after.id] += 1
+        if after.status is R.SUCCEEDED and after.detail.startswith("forced by"):
+            self.forced.add(after.name)
+
+
+def check_state(simulation: Simulation, watch: Watch, execution_id: str) -> None:
+    """What must hold in each state."""
+    table, world = simulation.table, simulation.world
+    execution, layers, resources = table.execution(execution_id), table.layers(execution_id), table.resources(execution_id)
+    _check_layers(execution, layers, resources)
+    _check_locks(table, execution)
+    if execution.status.is_terminal:
+        assert execution.due_at is None and all(r.due_at is None for r in resources), "I10: no timer after the end"
+    else:
+        _check_timers(table, execution, resources)
+    for resource in resources:
+        most = (resource.max_attempts) * (1 + watch.retries[resource.id]) + watch.throttled[resource.id]
+        assert resource.attempt <= most, "I7: attempts"
+        assert all(world.acts[resource.name, attempt] <= 1 for attempt in range(resource.attempt + 1)), "I5: one act per attempt"
+        if resource.status is R.SUCCEEDED:
+            assert resource.name in world.said_done or resource.name in watch.forced, "I6"
+    held = Counter(handler.holds for handler in simulation.handlers if handler.holds is not None)
+    assert all(n == 1 for n in held.values()), "two executors act on one resource"
+    assert replay(table.timeline(execution_id)) == stored_statuses(table, execution_id), "I11"
+
+
+def _check_layers(execution: Execution, layers: tuple[Layer, ...], resources: tuple[Resource, ...]) -> None:
+    for layer in layers:
+        failures = [r for r in resources if r.layer < layer.number and r.status not in SETTLED_WELL]
+        if layer.status is L.PENDING:
+            continue
+        tolerated = {other.number: other for other in layers if other.number < layer.number}
+        for number, other in tolerated.items():
+            bad = [r for r in failures if r.layer == number]
+            assert all(r.status.is_failure for r in bad), "I1: a layer is open while an earlier one is not done"
+            hard = sum(not r.best_effort for r in bad)
+            assert hard <= (other.max_failures if other.policy == "continue" else 0), "I1: an earlier layer failed"
+            expected = L.SUCCEEDED_WITH_FAILURES if bad else L.SUCCEEDED
+            assert other.status is expected, "I1"
+    if execution.status is E.SUCCEEDED:
+        assert all(layer.status is L.SUCCEEDED for layer in layers), "I3"
+    if execution.status is E.SUCCEEDED_WITH_FAILURES:
+        assert {layer.status for layer in layers} <= {L.SUCCEEDED, L.SUCCEEDED_WITH_FAILURES}, "I3"
+        assert any(r.status.is_failure for r in resources)
+    if execution.status is E.FAILED:
+        current = next(layer for layer in layers if layer.number == execution.current_layer)
+        assert current.status is L.FAILED
+        failed = [r for r in resources if r.layer == current.number and r.status.is_failure and not r.best_effort]
+        assert len(failed) > (current.max_failures if current.policy == "continue" else 0), "I4"
+        rest = {r.status for r in resources if r.layer == current.number and not r.status.is_terminal}
+        assert not rest or (current.policy == "failFast" and rest <= {R.PENDING, R.RETRY_WAIT}), "halted with work under way"
+
+
+def _check_locks(table: MemoryTable, execution: Execution) -> None:
+    for region in (SOURCE, TARGET):
+        holds = table.lock(region).owner == execution.id
+        assert holds != execution.status.is_terminal, "I9/I10: the locks are held to the end, and no longer"
+
+
+def _check_timers(table: MemoryTable, execution: Execution, resources: tuple[Resource, ...]) -> None:
+    if execution.status not in (E.FAILED,):
+        assert execution.due_at is not None, "I19: the sweep cannot see the execution"
+    approval = table.approval(execution.id)
+    if approval.status is A.PENDING:
+        assert approval.due_at is not None and approval.expires_at is not None, "I19, I22"
+    for resource in resources:
+        if resource.status in (R.REQUESTED, R.STARTING, R.WAITING, R.RETRY_WAIT):
+            assert resource.due_at is not None, f"I19: {resource.status} without a timer"
+        if resource.status in (R.REQUESTED, R.STARTING, R.WAITING):
+            assert resource.deadline_at is not None, f"I22: {resource.status} without a deadline"
+        if resource.status is R.STARTING:
+            assert resource.lease_owner is not None and resource.lease_until is not None
+        else:
+            assert resource.lease_owner is None and resource.lease_until is None
+        if resource.status.is_terminal:
+            assert resource.due_at is None and resource.ended_at is not None
+
+
+def stored_statuses(table: MemoryTable, execution_id: str) -> dict[str, str]:
+    """The status of each record, by a name for it."""
+    return {
+        "execution": table.execution(execution_id).status,
+        "approval": table.approval(execution_id).status,
+        **{f"layer {layer.number}": layer.status for layer in table.layers(execution_id) if layer.status is not L.PENDING},
+        **{f"resource {r.id}": r.status for r in table.resources(execution_id) if (r.attempt or r.status is not R.PENDING)},
+    }

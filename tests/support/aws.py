@@ -1,0 +1,178 @@
+"""An AWS for tests: moto with the local cloud's extension in this process, its clock, and a record of what was called.
+
+What neither can show is answered by `World.answer`, inside botocore: its validation of parameters stays in force, and answers are held
+against the operation's output shape.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import cache
+from types import SimpleNamespace
+from typing import Any
+
+import boto3
+import pytest
+from botocore.model import OperationModel, Shape
+from botocore.validate import ParamValidator
+from dr_core.phases import Mode, Phase
+from dr_core.target import Run, Target
+from dr_modules.base import DRModule, Handle, Progress, Status
+from localcloud import extension
+from localcloud.extension import clock
+from moto import mock_aws
+
+STANDBY, PRIMARY = "us-west-2", "us-east-1"
+ACCOUNT = "123456789012"
+
+# Where IAM's name of an action is not the API's name of the operation.
+_IAM_NAMES = {"lambda:Invoke": "lambda:InvokeFunction"}
+
+
+@dataclass(frozen=True)
+class Call:
+    """One call that the code under test made."""
+
+    service: str
+    operation: str
+    region: str
+    parameters: dict[str, Any]
+
+    @property
+    def action(self) -> str:
+        """What IAM calls it."""
+        name = f"{self.service}:{self.operation}"
+        return _IAM_NAMES.get(name, name)
+
+    @property
+    def changes(self) -> bool:
+        """Whether it may change something."""
+        return not self.operation.startswith(("Describe", "Get", "List"))
+
+
+@dataclass
+class World:
+    """Two Regions of one account. `session` is the code's under test, and recorded; `client` is for setting the scene."""
+
+    time: clock.ManualClock
+    session: boto3.Session = field(default_factory=lambda: boto3.Session("AKIATEST", "secret", "token", region_name=STANDBY))
+    calls: list[Call] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.session.events.register("before-parameter-build.*.*", self._record)
+
+    def _record(self, params: dict[str, Any], model: OperationModel, context: dict[str, Any], **_: object) -> None:
+        service = model.service_model
+        region = str(context["client_region"])
+        self.calls.append(Call(service.signing_name, model.name, region, dict(params)))
+
+    @property
+    def changes(self) -> list[str]:
+        """The operations called that may change something."""
+        return [call.operation for call in self.calls if call.changes]
+
+    @property
+    def actions(self) -> set[str]:
+        """The IAM actions of all calls."""
+        return {call.action for call in self.calls}
+
+    def client(self, service: str, region: str = STANDBY) -> Any:
+        """A client that is not recorded."""
+        return boto3.client(service, region_name=region)  # type: ignore[call-overload]
+
+    def answer(self, service: str, operation: str, response: dict[str, Any] | Exception, status: int = 200) -> None:
+        """Answer every further call of `operation` with `response`, an `{"Error": …}` with its HTTP status, or an exception."""
+
+        def answered(model: OperationModel, **_: object) -> tuple[Any, dict[str, Any]]:
+            if isinstance(response, Exception):
+                raise response
+            _check(model, response)
+            metadata = {"HTTPStatusCode": status, "RequestId": "answered"}
+            return SimpleNamespace(status_code=status), {"ResponseMetadata": metadata, **response}
+
+        self.session.events.register_first(f"before-call.{service}.{operation}", answered)
+
+    def module(
+        self,
+        kind: type[DRModule[Any]],
+        phase: Phase,
+        mode: Mode = Mode.PLANNED,
+        *,
+        region: str = STANDBY,
+        handles: Sequence[Handle] = (),
+        attempt: int = 1,
+    ) -> DRModule[Any]:
+        """A module as the executor makes it: for one claim or check."""
+        peer = PRIMARY if region == STANDBY else STANDBY
+        run = Run("01EXECUTION", "shop", phase, mode, "1#1", "the-resource", attempt)
+        return kind(Target(self.session, ACCOUNT, region, peer), run, handles)
+
+    def drive(
+        self,
+        kind: type[DRModule[Any]],
+        phase: Phase,
+        raw: object,
+        mode: Mode = Mode.PLANNED,
+        *,
+        region: str = STANDBY,
+        handles: Sequence[Handle] = (),
+        steps: int = 40,
+    ) -> Status:
+        """What an executor does with a resource: act when a step is due, let ten seconds pass, look again; until done or failed."""
+        status = Status.not_started()
+        for _ in range(steps):
+            module = self.module(kind, phase, mode, region=region, handles=handles)
+            status = module.observe(raw)
+            if status.progress in (Progress.DONE, Progress.FAILED):
+                break
+            if status.progress is Progress.NOT_STARTED:
+                module.start(raw, again=True)
+                handles = module.handles
+            self.time.advance(10)
+        return status
+
+
+@pytest.fixture
+def world(monkeypatch: pytest.MonkeyPatch, socket_disabled: None) -> Iterator[World]:
+    """An empty account whose clock only the test moves."""
+    with emulated(monkeypatch) as made:
+        yield made
+
+
+@contextmanager
+def emulated(monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
+    """moto, extended, with a clock that stands still."""
+    _install()
+    manual = clock.ManualClock()
+    monkeypatch.setattr(clock, "now", manual)
+    monkeypatch.setenv(clock.TIME_SCALE_VARIABLE, "1")
+    monkeypatch.setenv("AWS_DEFAULT_REGION", STANDBY)
+    with mock_aws():
+        yield World(manual)
+
+
+@cache
+def _install() -> None:
+    extension.install()
+
+
+def error(code: str, message: str = "refused") -> dict[str, Any]:
+    """An error answer."""
+    return {"Error": {"Code": code, "Message": message}}
+
+
+def _check(model: OperationModel, response: dict[str, Any]) -> None:
+    """Raise unless the service could answer that: a modelled error, or members of the output shape and no others."""
+    if "Error" in response:
+        known = {shape.metadata.get("error", {}).get("code", shape.name) for shape in model.error_shapes}
+        common = {"AccessDenied", "AccessDeniedException", "Throttling", "ThrottlingException", "InternalFailure"}
+        assert response["Error"]["Code"] in known | common, f"{model.name} has no error {response['Error']['Code']}"
+        return
+    shape: Shape | None = model.output_shape
+    assert shape is not None
+    report = ParamValidator().validate(response, shape)
+    assert not report.has_errors(), report.generate_report()
+    assert set(response) <= set(shape.members), f"{model.name} does not answer {set(response) - set(shape.members)}"  # type: ignore[attr-defined]
+
+
+Scene = Callable[[World], None]
