@@ -15,7 +15,7 @@ import shutil
 import subprocess
 import sys
 import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -26,7 +26,9 @@ from localcloud.cloud import REPOSITORY
 SAM: Final = REPOSITORY / ".local" / "tools" / "sam" / "bin" / "sam"
 _SAM_DIR: Final = REPOSITORY / ".aws-sam"
 _BUILDS: Final = _SAM_DIR / "localcloud"
+_LAYERS: Final = _BUILDS / "layers"
 _KEPT_BUILDS: Final = 3
+_KEPT_LAYERS: Final = 12
 _SOURCES: Final = re.compile(r"^\s*(?:CodeUri|ContentUri|DefinitionUri|Location):\s*['\"]?([^'\"\s#]+)", re.MULTILINE)
 _NOT_SOURCE: Final = frozenset({"__pycache__", ".mypy_cache", ".ruff_cache"})
 _ZIP_TIME: Final = (1980, 1, 1, 0, 0, 0)  # the same content gives the same archive, and so no new layer version
@@ -82,7 +84,8 @@ def built_template(template: Path, log: Path) -> Path:
             os.utime(built)
         else:
             _build(template, built, log)
-            _forget_old_builds()
+            _forget_old(_KEPT_BUILDS, (path for path in _BUILDS.iterdir() if path.is_dir() and path != _LAYERS))
+            _forget_old(_KEPT_LAYERS, _LAYERS.iterdir())
     return built / "template.yaml"
 
 
@@ -104,10 +107,9 @@ def _build(template: Path, built: Path, log: Path) -> None:
 
 
 def _pack_layers(build: Path) -> None:
-    """Zip the layers into the build.
+    """Replace the layers of a build with archives.
 
     `sam deploy` would zip 45 MB at each deployment, and the code layers with whatever the tests left beside the code.
-    Compiled modules are added: an emulated function unpacks its layers anew at each cold start.
     """
     path = build / "template.yaml"
     template: dict[str, Any] = yaml.safe_load(path.read_text())
@@ -115,14 +117,30 @@ def _pack_layers(build: Path) -> None:
         if resource["Type"] != "AWS::Serverless::LayerVersion":
             continue
         source = (build / resource["Properties"]["ContentUri"]).resolve()
-        layer = build / name
-        if source != layer:
-            shutil.copytree(source, layer, ignore=shutil.ignore_patterns(*_NOT_SOURCE, "*.egg-info"))
-        compileall.compile_dir(layer, quiet=1, invalidation_mode=py_compile.PycInvalidationMode.UNCHECKED_HASH)
-        _zip(layer, build / f"{name}.zip")
-        shutil.rmtree(layer)
+        shutil.copyfile(_packed_layer(source, build / f"{name}.tmp"), build / f"{name}.zip")
+        if source.is_relative_to(build.resolve()):
+            shutil.rmtree(source)
         resource["Properties"]["ContentUri"] = f"{name}.zip"
     path.write_text(yaml.safe_dump(template, sort_keys=False))
+
+
+def _packed_layer(source: Path, scratch: Path) -> Path:
+    """The archive of a layer, made once for the same content.
+
+    Compiled modules are added: an emulated function unpacks its layers, and would compile them, at each cold start.
+    """
+    archive = _LAYERS / f"{_digest(source, source, python_runtime().encode()).hexdigest()[:16]}.zip"
+    if archive.exists():
+        os.utime(archive)
+        return archive
+    _LAYERS.mkdir(exist_ok=True)
+    shutil.copytree(source, scratch, ignore=shutil.ignore_patterns(*_NOT_SOURCE, "*.egg-info"))
+    compileall.compile_dir(scratch, quiet=1, invalidation_mode=py_compile.PycInvalidationMode.UNCHECKED_HASH)
+    unfinished = archive.with_suffix(".tmp")
+    _zip(scratch, unfinished)
+    unfinished.rename(archive)
+    shutil.rmtree(scratch)
+    return archive
 
 
 def _zip(directory: Path, archive: Path) -> None:
@@ -141,9 +159,16 @@ def _fingerprint(template: Path) -> str:
     text = template.read_text()
     digest.update(text.encode())
     for source in sorted(set(_SOURCES.findall(text))):
-        for file in _sources(template.parent / source):
-            digest.update(str(file.relative_to(template.parent)).encode() + b"\0" + file.read_bytes())
+        digest.update(_digest(template.parent / source, template.parent).digest())
     return digest.hexdigest()[:16]
+
+
+def _digest(path: Path, base: Path, salt: bytes = b"") -> "hashlib._Hash":
+    """Digest the files at or under a path, and their names below `base`."""
+    digest = hashlib.sha256(salt)
+    for file in _sources(path):
+        digest.update(str(file.relative_to(base)).encode() + b"\0" + hashlib.sha256(file.read_bytes()).digest())
+    return digest
 
 
 def _files(directory: Path) -> Iterator[Path]:
@@ -159,7 +184,10 @@ def _sources(path: Path) -> Iterator[Path]:
         yield from (file for file in _files(path) if _NOT_SOURCE.isdisjoint(file.relative_to(path).parts))
 
 
-def _forget_old_builds() -> None:
-    builds = sorted((path for path in _BUILDS.iterdir() if path.is_dir()), key=lambda path: path.stat().st_mtime)
-    for build in builds[:-_KEPT_BUILDS]:
-        shutil.rmtree(build)
+def _forget_old(kept: int, paths: Iterable[Path]) -> None:
+    """Remove all but the most recently used."""
+    for path in sorted(paths, key=lambda path: path.stat().st_mtime)[:-kept]:
+        if path.is_dir():
+            shutil.rmtree(path)
+        else:
+            path.unlink()

@@ -22,6 +22,7 @@ import httpx
 
 from localcloud import gateway, processes
 from localcloud.control_plane import ROOT_SECRET
+from localcloud.extension.clock import TIME_SCALE_VARIABLE
 from localcloud.processes import Process
 
 CONTROL_ACCOUNT: Final = "111111111111"
@@ -176,7 +177,7 @@ class LocalCloud:
             }
             environments = {
                 "ministack": bare | _ministack_environment(urls["ministack"], urls["gateway"]),
-                "moto": bare | {"LOCALCLOUD_TIME_SCALE": str(time_scale)},
+                "moto": bare | _moto_environment(time_scale),
                 "gateway": bare,
             }
             parts = {
@@ -247,6 +248,14 @@ def _ministack_environment(own_url: str, gateway_url: str) -> dict[str, str]:
         "MINISTACK_HOST": "127.0.0.1",
         "MINISTACK_REGION": STANDBY_REGION,
         "SFTP_ENABLED": "0",
+    }
+
+
+def _moto_environment(time_scale: float) -> dict[str, str]:
+    return {
+        TIME_SCALE_VARIABLE: str(time_scale),
+        # Instances start from any image; a list of thousands of them takes a second to load.
+        "MOTO_EC2_LOAD_DEFAULT_AMIS": "false",
     }
 
 

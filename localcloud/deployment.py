@@ -38,14 +38,14 @@ def deploy(
 ) -> dict[str, str]:
     """Build and deploy a SAM template into the standby Region of the control account; return the stack's outputs.
 
-    The interpreter in use becomes the runtime, this machine's architecture that of the functions, where the template
-    has parameters `PythonRuntime` and `Architecture`. Repeating a deployment changes nothing.
+    The interpreter in use is the runtime, and this machine's architecture that of the functions, where the template has
+    the parameters PythonRuntime and Architecture. Repeating a deployment changes nothing.
     Raises artifacts.SamError with the end of sam's own output.
     """
     built = artifacts.built_template(template, cloud.state_dir / "sam-build.log")
     _ensure_bucket(cloud)
-    overrides = _declared(built, {"PythonRuntime": artifacts.python_runtime(), "Architecture": artifacts.architecture()})
-    overrides.update(parameters or {})
+    machine = {"PythonRuntime": artifacts.python_runtime(), "Architecture": artifacts.architecture()}
+    overrides = _declared(built, machine) | dict(parameters or {})
     arguments = [
         *("deploy", "--template-file", str(built), "--stack-name", stack_name, "--region", STANDBY_REGION),
         *("--s3-bucket", _ARTIFACT_BUCKET, "--capabilities", *_CAPABILITIES),

@@ -14,6 +14,7 @@ from urllib.parse import parse_qs
 from xml.sax.saxutils import escape
 
 import botocore.session
+from botocore.model import OperationModel
 from multidict import CIMultiDict, CIMultiDictProxy
 
 Headers = CIMultiDict[str] | CIMultiDictProxy[str]
@@ -113,24 +114,34 @@ def operation_name(service: str, method: str, path: str, query: str, headers: He
     action = parse_qs(query).get("Action")
     if action:
         return action[0]
+    query_keys = frozenset(parse_qs(query, keep_blank_values=True))
     for route in _rest_routes(service):
-        if route.matches(method, path, query):
+        if route.matches(method, path, query_keys, headers):
             return route.operation
     return f"{method} {path}"
 
 
 @dataclass(frozen=True, slots=True)
 class _RestRoute:
-    """The method, path and fixed query keys by which a REST service tells its operations apart."""
+    """The method, path, query keys and headers by which a REST service tells its operations apart."""
 
     operation: str
     method: str
     path: re.Pattern[str]
     query_keys: frozenset[str]
+    headers: frozenset[str]
 
-    def matches(self, method: str, path: str, query: str) -> bool:
-        keys = parse_qs(query, keep_blank_values=True).keys()
-        return self.method == method and self.query_keys <= keys and self.path.fullmatch(path) is not None
+    def matches(self, method: str, path: str, query_keys: frozenset[str], headers: Headers) -> bool:
+        return (
+            self.method == method
+            and self.query_keys <= query_keys
+            and all(name in headers for name in self.headers)
+            and self.path.fullmatch(path) is not None
+        )
+
+    def specificity(self) -> tuple[int, int]:
+        """Sorts the route that says more about itself first."""
+        return -len(self.query_keys) - len(self.headers), self.path.pattern.count("[^/]+")
 
 
 @lru_cache
@@ -140,14 +151,27 @@ def _rest_routes(service: str) -> tuple[_RestRoute, ...]:
     if model_name is None:
         return ()
     model = botocore.session.get_session().get_service_model(model_name)
-    routes = []
-    for operation in model.operation_names:
-        http = model.operation_model(operation).http
-        path, _, query = http["requestUri"].partition("?")
-        pattern = re.sub(r"\{\w+\+\}", ".+", re.sub(r"\{\w+\}", "[^/]+", path))
-        keys = frozenset(parse_qs(query, keep_blank_values=True))
-        routes.append(_RestRoute(operation, http["method"], re.compile(pattern), keys))
-    return tuple(sorted(routes, key=lambda route: (-len(route.query_keys), route.path.pattern.count("[^/]+"))))
+    routes = [_rest_route(model.operation_model(name)) for name in model.operation_names]
+    return tuple(sorted(routes, key=_RestRoute.specificity))
+
+
+def _rest_route(operation: OperationModel) -> _RestRoute:
+    path, _, query = operation.http["requestUri"].partition("?")
+    pattern = re.sub(r"\{\w+\+\}", ".+", re.sub(r"\{\w+\}", "[^/]+", path))
+    shape = operation.input_shape
+    places: dict[str, set[str]] = {"querystring": set(), "header": set()}
+    required = [] if shape is None else [shape.members[name] for name in shape.required_members]
+    for member in required:
+        place = member.serialization
+        if place.get("location") in places:
+            places[place["location"]].add(place["name"])
+    return _RestRoute(
+        operation.name,
+        operation.http["method"],
+        re.compile(pattern),
+        frozenset(parse_qs(query, keep_blank_values=True)) | places["querystring"],
+        frozenset(places["header"]),
+    )
 
 
 def error_body(call: Call, code: str, message: str) -> tuple[str, bytes]:

@@ -4,8 +4,6 @@ Resources change state over time, the operations of Aurora's global clusters exi
 In a test: `extension.install()` once, then `with moto.mock_aws():`.
 """
 
-from localcloud.extension import autoscaling, ecs, rds
-
 _installed = False
 
 
@@ -14,7 +12,10 @@ def install() -> None:
     global _installed
     if _installed:
         return
-    _installed = True
+    # Not at the top: they bring all of moto, and not everybody who reads a constant of this package needs it.
+    from localcloud.extension import autoscaling, ecs, rds
+
     rds.install()
     ecs.install()
     autoscaling.install()
+    _installed = True

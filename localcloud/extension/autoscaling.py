@@ -4,13 +4,13 @@ from collections.abc import Iterable
 from functools import partial
 from typing import Any, Final
 
+from moto.autoscaling.exceptions import AutoscalingClientError
 from moto.autoscaling.models import AutoScalingBackend, FakeAutoScalingGroup, InstanceState, autoscaling_backends
 from moto.autoscaling.responses import AutoScalingResponse
 from moto.core.base_backend import BaseBackend
 from moto.core.responses import ActionResult, BaseResponse, EmptyResult
 
 from localcloud.extension.agenda import agenda_of, replace, settle_before_actions
-from localcloud.extension.errors import refusal
 
 LAUNCH_SECONDS: Final = 40.0
 TERMINATE_SECONDS: Final = 30.0
@@ -50,7 +50,7 @@ def create_auto_scaling_group(
 ) -> FakeAutoScalingGroup:
     """CreateAutoScalingGroup: the desired capacity, else the minimum, within the bounds."""
     if name in backend.autoscaling_groups:
-        raise refusal("AlreadyExists", f"AutoScalingGroup by this name already exists - A group with the name {name} already exists")
+        raise AutoscalingClientError("AlreadyExists", f"AutoScalingGroup by this name already exists: {name}")
     lowest, highest = int(min_size or 0), int(max_size or 0)
     _check_sizes(lowest, highest, lowest if desired_capacity is None else int(desired_capacity))
     return _create_group(
@@ -93,10 +93,11 @@ def set_desired_capacity(backend: AutoScalingBackend, group_name: str, desired_c
     """SetDesiredCapacity: within the group's bounds."""
     group = _group(backend, group_name)
     desired, lowest, highest = int(desired_capacity or 0), int(group.min_size or 0), int(group.max_size or 0)
+    value = f"New SetDesiredCapacity value {desired}"
     if desired > highest:
-        raise refusal("ValidationError", f"New SetDesiredCapacity value {desired} is above max value {highest} for the AutoScalingGroup.")
+        raise AutoscalingClientError("ValidationError", f"{value} is above max value {highest} for the AutoScalingGroup.")
     if desired < lowest:
-        raise refusal("ValidationError", f"New SetDesiredCapacity value {desired} is below min value {lowest} for the AutoScalingGroup.")
+        raise AutoscalingClientError("ValidationError", f"{value} is below min value {lowest} for the AutoScalingGroup.")
     _set_capacity(backend, group_name, desired)
 
 
@@ -108,7 +109,7 @@ def delete_auto_scaling_group(response: AutoScalingResponse) -> ActionResult:
         del backend.autoscaling_groups[group.name]
         return EmptyResult()
     if not response._get_bool_param("ForceDelete", False):
-        raise refusal(
+        raise AutoscalingClientError(
             "ResourceInUse",
             "You cannot delete an AutoScalingGroup while there are instances or pending Spot instance request(s) still in the group.",
         )
@@ -122,15 +123,15 @@ def delete_auto_scaling_group(response: AutoScalingResponse) -> ActionResult:
 def _group(backend: AutoScalingBackend, name: str) -> FakeAutoScalingGroup:
     group: FakeAutoScalingGroup | None = backend.autoscaling_groups.get(name)
     if group is None:
-        raise refusal("ValidationError", "AutoScalingGroup name not found - null")
+        raise AutoscalingClientError("ValidationError", "AutoScalingGroup name not found - null")
     return group
 
 
 def _check_sizes(lowest: int, highest: int, desired: int) -> None:
     if lowest > highest:
-        raise refusal("ValidationError", f"Max bound, {highest}, must be greater than or equal to min bound, {lowest}")
+        raise AutoscalingClientError("ValidationError", f"Max bound, {highest}, must be greater than or equal to min bound, {lowest}")
     if not lowest <= desired <= highest:
-        raise refusal(
+        raise AutoscalingClientError(
             "ValidationError",
             f"Desired capacity:{desired} must be between the specified min size:{lowest} and max size:{highest}",
         )

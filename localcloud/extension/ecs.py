@@ -5,16 +5,17 @@ from collections.abc import Iterable, Mapping
 from functools import partial
 from typing import Any, Final
 
+from moto.applicationautoscaling.exceptions import AWSValidationException
 from moto.applicationautoscaling.models import ApplicationAutoscalingBackend, FakeScalableTarget
 from moto.core.base_backend import BaseBackend
 from moto.core.responses import BaseResponse
 from moto.core.utils import utcnow
+from moto.ecs.exceptions import ECSException
 from moto.ecs.models import EC2ContainerServiceBackend, Service, ecs_backends
 from moto.ecs.responses import EC2ContainerServiceResponse
 from moto.moto_api._internal import mock_random
 
 from localcloud.extension.agenda import agenda_of, replace, settle_before_actions
-from localcloud.extension.errors import refusal
 
 START_TASK_SECONDS: Final = 20.0
 STOP_TASK_SECONDS: Final = 10.0
@@ -48,7 +49,7 @@ def create_service(backend: EC2ContainerServiceBackend, cluster_str: str, servic
     cluster = backend._get_cluster(cluster_str)
     existing = backend.services.get(f"{cluster.name}:{service_name}")
     if existing is not None and existing.status != "INACTIVE":
-        raise refusal("InvalidParameterException", "Creation of service was not idempotent.")
+        raise ECSException("InvalidParameterException", "Creation of service was not idempotent.")
     service = _create_service(backend, cluster_str, service_name, *arguments, **options)
     _scale(backend, service)
     return service
@@ -76,7 +77,7 @@ def delete_service(backend: EC2ContainerServiceBackend, cluster_name: str, servi
     """DeleteService: refused above zero unless forced; DRAINING until its tasks have stopped, then INACTIVE."""
     service = _active_service(backend, cluster_name, service_name)
     if service.desired_count > 0 and not force:
-        raise refusal("InvalidParameterException", "The service cannot be stopped while it is scaled above 0.")
+        raise ECSException("InvalidParameterException", "The service cannot be stopped while it is scaled above 0.")
     service.status = "DRAINING"
     service.desired_count = 0
     _scale(backend, service)
@@ -87,9 +88,9 @@ def _active_service(backend: EC2ContainerServiceBackend, cluster_name: str, name
     cluster = backend._get_cluster(cluster_name)
     service = backend.services.get(f"{cluster.name}:{name_or_arn.rpartition('/')[2]}")
     if service is None:
-        raise refusal("ServiceNotFoundException", "Service not found.")
+        raise ECSException("ServiceNotFoundException", "Service not found.")
     if service.status != "ACTIVE":
-        raise refusal("ServiceNotActiveException", "Service was not ACTIVE.")
+        raise ECSException("ServiceNotActiveException", "Service was not ACTIVE.")
     return service
 
 
@@ -193,9 +194,9 @@ def register_scalable_target(
         lowest = known.min_capacity if lowest is None else lowest
         highest = known.max_capacity if highest is None else highest
     if lowest is None or highest is None:
-        raise refusal("ValidationException", "MinCapacity and MaxCapacity are required for a new scalable target.")
+        raise AWSValidationException("MinCapacity and MaxCapacity are required for a new scalable target.")
     if lowest > highest:
-        raise refusal("ValidationException", f"Maximum capacity ({highest}) cannot be less than minimum ({lowest}).")
+        raise AWSValidationException(f"Maximum capacity ({highest}) cannot be less than minimum ({lowest}).")
     target = _register_scalable_target(backend, namespace, r_id, dimension, min_capacity, max_capacity, role_arn, suspended_state)
     if dimension == _ECS_DIMENSION and not _suspended(suspended_state):
         _bring_within(backend.ecs_backend, r_id, lowest, highest)

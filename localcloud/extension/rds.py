@@ -6,12 +6,12 @@ from typing import Any, Final
 
 from moto.core.base_backend import BaseBackend
 from moto.core.responses import ActionResult, BaseResponse
+from moto.rds.exceptions import RDSClientError
 from moto.rds.models import DBCluster, DBInstance, DBInstanceClustered, RDSBackend, rds_backends
 from moto.rds.responses import RDSResponse
 
 from localcloud.extension import rds_global
 from localcloud.extension.agenda import agenda_of, replace, settle_before_actions
-from localcloud.extension.errors import refusal
 
 CREATE_INSTANCE_SECONDS: Final = 60.0
 DELETE_INSTANCE_SECONDS: Final = 30.0
@@ -49,7 +49,7 @@ def create_db_instance(backend: RDSBackend, db_kwargs: MutableMapping[str, Any])
     """CreateDBInstance: the instance is `creating` for a while; a cluster that is going away takes no more."""
     cluster = backend.clusters.get(db_kwargs.get("db_cluster_identifier") or "")
     if cluster is not None and cluster.status == "deleting":
-        raise refusal(
+        raise RDSClientError(
             "InvalidDBClusterStateFault",
             f"The requested DB instance cannot be created: cluster {cluster.db_cluster_identifier} is being deleted.",
         )
@@ -69,9 +69,9 @@ def delete_db_instance(
     """DeleteDBInstance: the instance is `deleting` for a while; its final snapshot is taken or declined, never forgotten."""
     instance = backend.databases.get(db_instance_identifier)
     if instance is None:
-        raise refusal("DBInstanceNotFound", f"DBInstance {db_instance_identifier} not found.")
+        raise RDSClientError("DBInstanceNotFound", f"DBInstance {db_instance_identifier} not found.")
     if instance.status == "deleting":
-        raise refusal("InvalidDBInstanceState", f"Instance {db_instance_identifier} is already being deleted.")
+        raise RDSClientError("InvalidDBInstanceState", f"Instance {db_instance_identifier} is already being deleted.")
     _check_final_snapshot(final_db_snapshot_identifier, bool(skip_final_snapshot), clustered=isinstance(instance, DBInstanceClustered))
     _delete_instance(backend, db_instance_identifier, final_db_snapshot_identifier, skip_final_snapshot, delete_automated_backups)
     backend.databases[db_instance_identifier] = instance
@@ -86,11 +86,11 @@ def _check_final_snapshot(final_snapshot: str | None, skip: bool, *, clustered: 
     code = "InvalidParameterCombination"
     if clustered:
         if final_snapshot:
-            raise refusal(code, "FinalDBSnapshotIdentifier can not be specified when deleting a cluster instance.")
+            raise RDSClientError(code, "FinalDBSnapshotIdentifier can not be specified when deleting a cluster instance.")
     elif final_snapshot and skip:
-        raise refusal(code, "FinalDBSnapshotIdentifier can not be specified when SkipFinalSnapshot is enabled.")
+        raise RDSClientError(code, "FinalDBSnapshotIdentifier can not be specified when SkipFinalSnapshot is enabled.")
     elif not final_snapshot and not skip:
-        raise refusal(code, "FinalDBSnapshotIdentifier is required unless SkipFinalSnapshot is specified.")
+        raise RDSClientError(code, "FinalDBSnapshotIdentifier is required unless SkipFinalSnapshot is specified.")
 
 
 # Clusters
@@ -100,7 +100,7 @@ def create_db_cluster(backend: RDSBackend, kwargs: MutableMapping[str, Any]) -> 
     """CreateDBCluster: the cluster is `creating` for a while; one with a global cluster joins it as reader."""
     identifier: str = kwargs["db_cluster_identifier"]
     if identifier in backend.clusters:
-        raise refusal("DBClusterAlreadyExistsFault", f"DB Cluster {identifier} already exists")
+        raise RDSClientError("DBClusterAlreadyExistsFault", f"DB Cluster {identifier} already exists")
     rds_global.check_new_member(backend, kwargs)
     cluster = _create_cluster(backend, kwargs)  # type: ignore[arg-type] # moto's own dictionary type
     agenda_of(backend).after(CREATE_CLUSTER_SECONDS, partial(_become_available, cluster))
@@ -114,19 +114,19 @@ def delete_db_cluster(response: RDSResponse) -> ActionResult:
     final_snapshot: str | None = response.params.get("FinalDBSnapshotIdentifier")
     identifier = cluster.db_cluster_identifier
     if cluster.deletion_protection:
-        raise refusal(
+        raise RDSClientError(
             "InvalidParameterCombination",
             "Cannot delete protected Cluster, please disable deletion protection and try again.",
         )
     if cluster.status == "deleting":
-        raise refusal("InvalidDBClusterStateFault", f"DB Cluster {identifier} is already being deleted.")
+        raise RDSClientError("InvalidDBClusterStateFault", f"DB Cluster {identifier} is already being deleted.")
     if any(member.status != "deleting" for member in cluster._members):
-        raise refusal(
+        raise RDSClientError(
             "InvalidDBClusterStateFault",
             "Cluster cannot be deleted, it still contains DB instances in non-deleting state.",
         )
     if cluster.global_cluster_identifier:
-        raise refusal(
+        raise RDSClientError(
             "InvalidDBClusterStateFault",
             "This cluster is a part of a global cluster, please remove it from globalcluster first",
         )
@@ -142,7 +142,7 @@ def failover_db_cluster(backend: RDSBackend, db_cluster_identifier: str, target_
     """FailoverDBCluster: another instance of the same cluster becomes the writer after a while."""
     cluster = _cluster(backend, db_cluster_identifier)
     if cluster.status != "available":
-        raise refusal(
+        raise RDSClientError(
             "InvalidDBClusterStateFault",
             f"DbCluster {db_cluster_identifier} is in {cluster.status} state but expected it to be available.",
         )
@@ -151,7 +151,7 @@ def failover_db_cluster(backend: RDSBackend, db_cluster_identifier: str, target_
         wanted = target_db_instance_identifier.lower()
         readers = [reader for reader in readers if reader.db_instance_identifier == wanted]
     if not readers:
-        raise refusal(
+        raise RDSClientError(
             "InvalidDBClusterStateFault",
             f"DB cluster {db_cluster_identifier} has no reader in a valid state to fail over to.",
         )
@@ -169,7 +169,7 @@ def _finish_failover(cluster: DBCluster, target: DBInstanceClustered) -> None:
 def _cluster(backend: RDSBackend, identifier_or_arn: str) -> DBCluster:
     cluster = backend.clusters.get(identifier_or_arn.rpartition(":")[2])
     if cluster is None:
-        raise refusal("DBClusterNotFoundFault", f"DBCluster {identifier_or_arn} not found.")
+        raise RDSClientError("DBClusterNotFoundFault", f"DBCluster {identifier_or_arn} not found.")
     return cluster
 
 

@@ -5,11 +5,11 @@ from functools import partial
 from typing import Any, Final
 
 from moto.core.responses import ActionResult
+from moto.rds.exceptions import RDSClientError
 from moto.rds.models import DBCluster, GlobalCluster, RDSBackend, rds_backends
 from moto.rds.responses import RDSResponse
 
 from localcloud.extension.agenda import agenda_of, replace
-from localcloud.extension.errors import refusal
 
 VERIFY_SECONDS: Final = 5.0
 GLOBAL_FAILOVER_SECONDS: Final = 60.0
@@ -51,12 +51,12 @@ class AuroraGlobalCluster(GlobalCluster):
         for member in self.members:
             if member.db_cluster_arn == arn:
                 return member
-        raise refusal("DBClusterNotFoundFault", f"{arn} is not a member of global cluster {self.global_cluster_identifier}.")
+        raise RDSClientError("DBClusterNotFoundFault", f"{arn} is not a member of global cluster {self.global_cluster_identifier}.")
 
     def check_idle(self) -> None:
         """Raise while another operation is under way."""
         if self.status != "available":
-            raise refusal(
+            raise RDSClientError(
                 "InvalidGlobalClusterStateFault",
                 f"Global cluster {self.global_cluster_identifier} is in {self.status} state.",
             )
@@ -138,16 +138,16 @@ def create_global_cluster(response: RDSResponse) -> ActionResult:
     params = response.params
     identifier: str = params["GlobalClusterIdentifier"]
     if identifier in response.global_backend.global_clusters:
-        raise refusal("GlobalClusterAlreadyExistsFault", f"Global cluster {identifier} already exists.")
+        raise RDSClientError("GlobalClusterAlreadyExistsFault", f"Global cluster {identifier} already exists.")
     source_arn: str | None = params.get("SourceDBClusterIdentifier")
     engine: str | None = params.get("Engine")
     if source_arn is None:
         if engine is None:
-            raise refusal("InvalidParameterValue", "Engine is required for a global cluster without a source cluster.")
+            raise RDSClientError("InvalidParameterValue", "Engine is required for a global cluster without a source cluster.")
         created = AuroraGlobalCluster(response.global_backend, identifier, params, engine)
     else:
         if engine is not None:
-            raise refusal("InvalidParameterCombination", "Engine is inherited from the source cluster.")
+            raise RDSClientError("InvalidParameterCombination", "Engine is inherited from the source cluster.")
         created = _around(response, source_arn, identifier)
     response.global_backend.global_clusters[identifier] = created
     return ActionResult({"GlobalCluster": created})
@@ -156,7 +156,7 @@ def create_global_cluster(response: RDSResponse) -> ActionResult:
 def _around(response: RDSResponse, source_arn: str, identifier: str) -> AuroraGlobalCluster:
     source = _cluster_by_arn(response.current_account, source_arn)
     if source.global_cluster_identifier or source.status != "available":
-        raise refusal(
+        raise RDSClientError(
             "InvalidDBClusterStateFault",
             f"Cluster {source_arn} is in {source.status} state or part of a global cluster already.",
         )
@@ -185,7 +185,7 @@ def failover_global_cluster(response: RDSResponse) -> ActionResult:
     """FailoverGlobalCluster: with AllowDataLoss the old writer is not asked; else it is a switchover."""
     data_loss = bool(response.params.get("AllowDataLoss"))
     if data_loss and response.params.get("Switchover"):
-        raise refusal("InvalidParameterCombination", "AllowDataLoss and Switchover can't both be specified.")
+        raise RDSClientError("InvalidParameterCombination", "AllowDataLoss and Switchover can't both be specified.")
     return _move_writer(response, data_loss=data_loss)
 
 
@@ -194,13 +194,13 @@ def _move_writer(response: RDSResponse, *, data_loss: bool) -> ActionResult:
     moved.check_idle()
     target = moved.member(response.params["TargetDbClusterIdentifier"])
     if target.is_writer:
-        raise refusal("InvalidDBClusterStateFault", f"{target.db_cluster_arn} is the primary cluster already.")
+        raise RDSClientError("InvalidDBClusterStateFault", f"{target.db_cluster_arn} is the primary cluster already.")
     source = moved.writer()
     for cluster in [target] if data_loss or source is None else [target, source]:
         if cluster.status != "available":
-            raise refusal("InvalidDBClusterStateFault", f"{cluster.db_cluster_arn} is in {cluster.status} state.")
+            raise RDSClientError("InvalidDBClusterStateFault", f"{cluster.db_cluster_arn} is in {cluster.status} state.")
     if not any(instance.status == "available" for instance in target.members):
-        raise refusal("InvalidDBClusterStateFault", f"{target.db_cluster_arn} has no available DB instance.")
+        raise RDSClientError("InvalidDBClusterStateFault", f"{target.db_cluster_arn} has no available DB instance.")
     moved.move_writer(target, data_loss=data_loss)
     return ActionResult({"GlobalCluster": moved})
 
@@ -211,9 +211,9 @@ def remove_from_global_cluster(response: RDSResponse) -> ActionResult:
     left.check_idle()
     member = left.member(response.params["DbClusterIdentifier"])
     if member.is_writer and len(left.members) > 1:
-        raise refusal("InvalidGlobalClusterStateFault", "The primary cluster cannot be removed while there are secondary clusters.")
+        raise RDSClientError("InvalidGlobalClusterStateFault", "The primary cluster cannot be removed while there are secondary clusters.")
     if member.status == "promoting":
-        raise refusal("InvalidDBClusterStateFault", f"{member.db_cluster_arn} is in promoting state.")
+        raise RDSClientError("InvalidDBClusterStateFault", f"{member.db_cluster_arn} is in promoting state.")
     member.status = "promoting"
     agenda_of(left.backend).after(REMOVE_SECONDS, partial(left.detach, member))
     return ActionResult({"GlobalCluster": left})
@@ -227,7 +227,7 @@ def modify_global_cluster(response: RDSResponse) -> ActionResult:
     renamed: str | None = params.get("NewGlobalClusterIdentifier")
     if renamed:
         if renamed in known:
-            raise refusal("GlobalClusterAlreadyExistsFault", f"Global cluster {renamed} already exists.")
+            raise RDSClientError("GlobalClusterAlreadyExistsFault", f"Global cluster {renamed} already exists.")
         del known[modified.global_cluster_identifier]
         modified.global_cluster_identifier = renamed
         known[renamed] = modified
@@ -245,9 +245,9 @@ def delete_global_cluster(response: RDSResponse) -> ActionResult:
     deleted = _named(response)
     deleted.check_idle()
     if deleted.deletion_protection:
-        raise refusal("InvalidParameterCombination", "Cannot delete protected Global Cluster.")
+        raise RDSClientError("InvalidParameterCombination", "Cannot delete protected Global Cluster.")
     if deleted.members:
-        raise refusal("InvalidGlobalClusterStateFault", f"Global Cluster {deleted.global_cluster_arn} is not empty")
+        raise RDSClientError("InvalidGlobalClusterStateFault", f"Global Cluster {deleted.global_cluster_arn} is not empty")
     deleted.status = "deleting"
     forget = partial(response.global_backend.global_clusters.pop, deleted.global_cluster_identifier, None)
     agenda_of(deleted.backend).after(DELETE_SECONDS, forget)
@@ -262,13 +262,13 @@ def check_new_member(backend: RDSBackend, kwargs: MutableMapping[str, Any]) -> N
     joined = _find(backend.account_id, identifier)
     joined.check_idle()
     if kwargs.get("engine") != joined.engine:
-        raise refusal("InvalidParameterCombination", f"The engine of global cluster {identifier} is {joined.engine}.")
+        raise RDSClientError("InvalidParameterCombination", f"The engine of global cluster {identifier} is {joined.engine}.")
     if any(member.region == backend.region_name for member in joined.members):
-        raise refusal("InvalidGlobalClusterStateFault", f"Global cluster {identifier} has a cluster in {backend.region_name} already.")
+        raise RDSClientError("InvalidGlobalClusterStateFault", f"{identifier} has a cluster in {backend.region_name} already.")
     if joined.members and kwargs.get("master_username"):
-        raise refusal("InvalidParameterCombination", "Cannot specify user name for cross region replication cluster")
+        raise RDSClientError("InvalidParameterCombination", "Cannot specify user name for cross region replication cluster")
     if not joined.members and not kwargs.get("master_username"):
-        raise refusal("InvalidParameterValue", "The parameter MasterUsername must be provided and must not be blank.")
+        raise RDSClientError("InvalidParameterValue", "The parameter MasterUsername must be provided and must not be blank.")
     if not kwargs.get("engine_version"):
         kwargs["engine_version"] = joined.engine_version
 
@@ -280,7 +280,7 @@ def _named(response: RDSResponse) -> AuroraGlobalCluster:
 def _find(account: str, identifier: str) -> AuroraGlobalCluster:
     found = rds_backends[account][_HOME_REGION].global_clusters.get(identifier)
     if not isinstance(found, AuroraGlobalCluster):
-        raise refusal("GlobalClusterNotFoundFault", f"Global cluster {identifier} not found")
+        raise RDSClientError("GlobalClusterNotFoundFault", f"Global cluster {identifier} not found")
     return found
 
 
@@ -289,5 +289,5 @@ def _cluster_by_arn(account: str, arn: str) -> DBCluster:
     known = rds_backends[account].get(region)
     cluster = known.clusters.get(arn.rpartition(":")[2]) if known else None
     if cluster is None:
-        raise refusal("DBClusterNotFoundFault", f"Source cluster {arn} could not be found.")
+        raise RDSClientError("DBClusterNotFoundFault", f"Source cluster {arn} could not be found.")
     return cluster

@@ -7,16 +7,16 @@ from dr_core.errors import ErrorClass
 from dr_core.records import (
     Approval,
     ApprovalStatus,
-    Change,
     Execution,
     ExecutionStatus,
     Layer,
     LayerStatus,
+    Move,
     Resource,
     ResourceStatus,
 )
 
-from tests.property.replay import replay
+from tests.property.replay import replay, tell
 from tests.support.memory_table import SOURCE, TARGET, Lock, MemoryTable, Record
 from tests.support.simulation import Simulation
 
@@ -60,19 +60,23 @@ class Watch:
     throttled: Counter[str] = field(default_factory=Counter)
     forced: set[str] = field(default_factory=set)
 
-    def __call__(self, execution_id: str, change: Change, before: Record, after: Record) -> None:
+    def __call__(self, execution_id: str, move: Move, pairs: list[tuple[Record, Record]]) -> None:
         """The observer's entry."""
         execution = self.table.execution(execution_id)
-        if isinstance(before, Execution) and isinstance(after, Execution):
-            self._execution(before, after)
-        elif isinstance(before, Layer) and isinstance(after, Layer):
-            self._layer(before, after)
-        elif isinstance(before, Resource) and isinstance(after, Resource):
-            self._resource(execution, before, after)
-        elif isinstance(before, Approval) and isinstance(after, Approval):
-            assert after.status is before.status or after.status in APPROVAL_PATHS.get(before.status, ())
-        elif isinstance(after, Lock):
-            assert before == Lock(execution_id), "only the owner frees a lock"
+        for before, after in pairs:
+            if isinstance(before, Execution) and isinstance(after, Execution):
+                self._execution(before, after)
+            elif isinstance(before, Layer) and isinstance(after, Layer):
+                self._layer(before, after)
+            elif isinstance(before, Resource) and isinstance(after, Resource):
+                self._resource(execution, before, after)
+            elif isinstance(before, Approval) and isinstance(after, Approval):
+                assert after.status is before.status or after.status in APPROVAL_PATHS.get(before.status, ())
+            elif isinstance(after, Lock):
+                assert before == Lock(execution_id), "only the owner frees a lock"
+        told = Counter(tell(event) for event in move.events)
+        moved = Counter((name_of(after), status_of(after)) for before, after in pairs if status_of(before) != status_of(after))
+        assert all(told[pair] == 1 for pair in moved), "I11: each change of status has its one event"
 
     def _execution(self, before: Execution, after: Execution) -> None:
         assert not before.status.is_terminal, "I10: terminal is absorbing"
@@ -100,14 +104,13 @@ class Watch:
         assert after.status is before.status or after.status in RESOURCE_PATHS.get(before.status, ()), f"{before.status} -> {after.status}"
         assert after.attempt >= before.attempt and after.check_no >= before.check_no, "I7"
         failure = after.failure
-        if after.status in (R.REQUESTED, R.STARTING):
+        if after.status in (R.REQUESTED, R.STARTING) and (after.status, after.lease_owner) != (before.status, before.lease_owner):
             assert execution.status is E.RUNNING and after.layer == execution.current_layer, "I8"
-        if after.status is R.REQUESTED:
-            assert after.attempt == before.attempt + 1
+        assert after.attempt - before.attempt == (after.status is R.REQUESTED is not before.status), "one attempt for each request"
         if before.status is R.WAITING:
             self.checks[after.id, after.attempt, before.check_no] += 1
             assert self.checks[after.id, after.attempt, before.check_no] == 1, "I24: one chain of checks"
-        if after.status is R.RETRY_WAIT:
+        if after.status is R.RETRY_WAIT and before.status is not R.RETRY_WAIT:
             assert failure is not None and after.spent - before.spent == (failure.error_class is not ErrorClass.THROTTLED), "I23"
             self.throttled[after.id] += failure.error_class is ErrorClass.THROTTLED
         if after.status is R.FAILED:
@@ -189,6 +192,18 @@ def _check_timers(table: MemoryTable, execution: Execution, resources: tuple[Res
             assert resource.lease_owner is None and resource.lease_until is None
         if resource.status.is_terminal:
             assert resource.due_at is None and resource.ended_at is not None
+
+
+def name_of(record: Record) -> str:
+    """The record's name, as the replay has it."""
+    if isinstance(record, Resource):
+        return f"resource {record.id}"
+    return f"layer {record.number}" if isinstance(record, Layer) else type(record).__name__.lower()
+
+
+def status_of(record: Record) -> str:
+    """The record's status, empty where there is none."""
+    return "" if isinstance(record, Lock) else record.status
 
 
 def stored_statuses(table: MemoryTable, execution_id: str) -> dict[str, str]:

@@ -66,10 +66,12 @@ MEANING: Mapping[DetailType, tuple[Told, Told]] = {
 }
 
 
+def tell(event: Event) -> tuple[str, str]:
+    """Of which record the event speaks, and the status that it gives it."""
+    name, status = MEANING[event.detail_type]
+    return name(event.fields), status(event.fields)
+
+
 def replay(timeline: Iterable[Event]) -> dict[str, str]:
     """The last status that the events tell of each record."""
-    told: dict[str, str] = {}
-    for event in timeline:
-        name, status = MEANING[event.detail_type]
-        told[name(event.fields)] = status(event.fields)
-    return told
+    return dict(map(tell, timeline))

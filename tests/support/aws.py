@@ -4,7 +4,7 @@ What neither can show is answered by `World.answer`, inside botocore: its valida
 against the operation's output shape.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cache
@@ -12,15 +12,19 @@ from types import SimpleNamespace
 from typing import Any
 
 import boto3
+import botocore.session
 import pytest
+from botocore.config import Config
+from botocore.loaders import Loader
 from botocore.model import OperationModel, Shape
 from botocore.validate import ParamValidator
+from moto import mock_aws
+
 from dr_core.phases import Mode, Phase
 from dr_core.target import Run, Target
 from dr_modules.base import DRModule, Handle, Progress, Status
 from localcloud import extension
 from localcloud.extension import clock
-from moto import mock_aws
 
 STANDBY, PRIMARY = "us-west-2", "us-east-1"
 ACCOUNT = "123456789012"
@@ -55,11 +59,13 @@ class World:
     """Two Regions of one account. `session` is the code's under test, and recorded; `client` is for setting the scene."""
 
     time: clock.ManualClock
-    session: boto3.Session = field(default_factory=lambda: boto3.Session("AKIATEST", "secret", "token", region_name=STANDBY))
+    session: boto3.Session = field(default_factory=lambda: _session())
     calls: list[Call] = field(default_factory=list)
+    _answers: dict[tuple[str, str], tuple[dict[str, Any] | Exception, int]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.session.events.register("before-parameter-build.*.*", self._record)
+        self.session.events.register_first("before-call.*.*", self._answered)  # type: ignore[arg-type]  # it may answer
 
     def _record(self, params: dict[str, Any], model: OperationModel, context: dict[str, Any], **_: object) -> None:
         service = model.service_model
@@ -78,19 +84,26 @@ class World:
 
     def client(self, service: str, region: str = STANDBY) -> Any:
         """A client that is not recorded."""
-        return boto3.client(service, region_name=region)  # type: ignore[call-overload]
+        return _scene().client(service, region_name=region)  # type: ignore[call-overload]
 
     def answer(self, service: str, operation: str, response: dict[str, Any] | Exception, status: int = 200) -> None:
         """Answer every further call of `operation` with `response`, an `{"Error": …}` with its HTTP status, or an exception."""
+        self._answers[service, operation] = response, status
 
-        def answered(model: OperationModel, **_: object) -> tuple[Any, dict[str, Any]]:
-            if isinstance(response, Exception):
-                raise response
-            _check(model, response)
-            metadata = {"HTTPStatusCode": status, "RequestId": "answered"}
-            return SimpleNamespace(status_code=status), {"ResponseMetadata": metadata, **response}
+    def forget_answers(self) -> None:
+        """Let the emulator answer everything again."""
+        self._answers.clear()
 
-        self.session.events.register_first(f"before-call.{service}.{operation}", answered)
+    def _answered(self, model: OperationModel, **_: object) -> tuple[Any, dict[str, Any]] | None:
+        found = self._answers.get((model.service_model.service_name, model.name))
+        if found is None:
+            return None
+        response, status = found
+        if isinstance(response, Exception):
+            raise response
+        _check(model, response)
+        metadata = {"HTTPStatusCode": status, "RequestId": "answered"}
+        return SimpleNamespace(status_code=status), {"ResponseMetadata": metadata, **response}
 
     def module(
         self,
@@ -116,9 +129,9 @@ class World:
         *,
         region: str = STANDBY,
         handles: Sequence[Handle] = (),
-        steps: int = 40,
+        steps: int = 20,
     ) -> Status:
-        """What an executor does with a resource: act when a step is due, let ten seconds pass, look again; until done or failed."""
+        """What an executor does with a resource: act when a step is due, let half a minute pass, look again; until done or failed."""
         status = Status.not_started()
         for _ in range(steps):
             module = self.module(kind, phase, mode, region=region, handles=handles)
@@ -128,7 +141,7 @@ class World:
             if status.progress is Progress.NOT_STARTED:
                 module.start(raw, again=True)
                 handles = module.handles
-            self.time.advance(10)
+            self.time.advance(30)
         return status
 
 
@@ -149,6 +162,33 @@ def emulated(monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
     monkeypatch.setenv("AWS_DEFAULT_REGION", STANDBY)
     with mock_aws():
         yield World(manual)
+
+
+_loader = Loader()  # service models are parsed once for all tests
+
+
+class _Session(boto3.Session):
+    """Makes each client once: that takes longer than the calls."""
+
+    def client(self, service: str, region_name: str, config: Config | None = None) -> Any:  # type: ignore[override]
+        key = (service, region_name, str(vars(config)) if config else "")
+        known: dict[tuple[str, str, str], Any] = self.__dict__.setdefault("_known", {})
+        if key not in known:
+            known[key] = super().client(service, region_name=region_name, config=config)  # type: ignore[call-overload]
+        return known[key]
+
+
+def _session() -> boto3.Session:
+    core = botocore.session.Session()
+    core.register_component("data_loader", _loader)
+    core.set_credentials("AKIATEST", "secret", "token")
+    return _Session(botocore_session=core, region_name=STANDBY)
+
+
+@cache
+def _scene() -> boto3.Session:
+    """For setting scenes; its clients serve all tests."""
+    return _session()
 
 
 @cache
@@ -173,6 +213,3 @@ def _check(model: OperationModel, response: dict[str, Any]) -> None:
     report = ParamValidator().validate(response, shape)
     assert not report.has_errors(), report.generate_report()
     assert set(response) <= set(shape.members), f"{model.name} does not answer {set(response) - set(shape.members)}"  # type: ignore[attr-defined]
-
-
-Scene = Callable[[World], None]

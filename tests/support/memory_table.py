@@ -48,13 +48,13 @@ class StoredEvent:
 
 Record = Execution | Layer | Resource | Approval | Lock
 Key = tuple[str, Kind, str]
-Observer = Callable[[str, Change, Record, Record], None]
+Observer = Callable[[str, Move, list[tuple[Record, Record]]], None]
 R = TypeVar("R", Execution, Layer, Resource, Approval, Lock)
 
 
 @dataclass
 class MemoryTable:
-    """Records by execution, kind and key. Observers see each changed record before and after."""
+    """Records by execution, kind and key. Observers see each move that is carried out, with its records before and after."""
 
     records: dict[Key, Record] = field(default_factory=dict)
     events: list[StoredEvent] = field(default_factory=list)
@@ -138,14 +138,15 @@ class MemoryTable:
             record = self.records[key]
             if any(getattr(record, name) != value for name, value in change.expected.items()):
                 return False
+        pairs = []
         for key, change in zip(keys, move.changes, strict=True):
-            if not change.values:
-                continue
-            before = self.records[key]
-            after = self.records[key] = changed(before, change)
-            for observer in self.observers:
-                observer(execution_id, change, before, after)
+            if change.values:
+                before = self.records[key]
+                after = self.records[key] = changed(before, change)
+                pairs.append((before, after))
         self._append(execution_id, move.events)
+        for observer in self.observers:
+            observer(execution_id, move, pairs)
         return True
 
     def _append(self, execution_id: str, events: Sequence[Event]) -> None:

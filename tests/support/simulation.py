@@ -86,12 +86,14 @@ class Simulation:
     def relay(self) -> None:
         """Each event that was stored becomes a message, unless the bus is down."""
         for stored in self.table.events[self._relayed :]:
-            if self.bus_works and stored.event.detail_type not in _IGNORED:
+            if stored.event.detail_type not in _IGNORED:
                 self.send(stored.execution_id, stored.event)
         self._relayed = len(self.table.events)
 
-    def send(self, execution_id: str, event: Event) -> None:
-        """Put a message in its queue."""
+    def send(self, execution_id: str, event: Event, by_sweep: bool = False) -> None:
+        """Put a message in its queue; while the bus is down only the sweep's arrive."""
+        if not (self.bus_works or by_sweep):
+            return
         message = Message.of(execution_id, event)
         self.messages.append(message)
         self.history[message] = None
@@ -193,7 +195,7 @@ class Simulation:
             state = yield from self._advance(execution_id)
             for event in lost_wake_ups(state, self.now):
                 yield
-                self.send(execution_id, event)
+                self.send(execution_id, event, by_sweep=True)
 
     def _start_resource(self, message: Message) -> Steps:
         ids = message.resource_id, message.attempt
@@ -252,15 +254,19 @@ class Simulation:
     def settle(self, execution_id: str, rounds: int = 400, seconds: float = 15.0, shuffle: random.Random | None = None) -> bool:
         """Deliver everything, sweep, let time pass, until the execution ends or waits for a person. False if it never does."""
         for _ in range(rounds):
-            for handler in tuple(self.handlers):
-                self.run(handler)
-            for message in self._take(shuffle):
-                self.run(self.deliver(message))
-            self.run(self.sweep())
+            self.calm(shuffle)
             if not self.messages and is_settled(self.table.load(execution_id)):
                 return True
             self.tick(seconds)
         return False
+
+    def calm(self, shuffle: random.Random | None = None) -> None:
+        """What runs ends, what was sent arrives, and the sweep looks once."""
+        for handler in tuple(self.handlers):
+            self.run(handler)
+        for message in self._take(shuffle):
+            self.run(self.deliver(message))
+        self.run(self.sweep())
 
     def _take(self, shuffle: random.Random | None) -> list[Message]:
         taken, self.messages = self.messages, []

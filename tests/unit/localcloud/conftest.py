@@ -29,6 +29,7 @@ def time(monkeypatch: pytest.MonkeyPatch) -> clock.ManualClock:
 @pytest.fixture
 def aws(time: clock.ManualClock, monkeypatch: pytest.MonkeyPatch) -> Iterator[Client]:
     """Makes clients whose every answer, and every error code, is held against the service's model."""
+    monkeypatch.setenv("MOTO_EC2_LOAD_DEFAULT_AMIS", "false")  # a second for each test that nobody needs
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "testing")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "testing")
     extension.install()

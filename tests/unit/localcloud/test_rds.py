@@ -16,15 +16,11 @@ def database(aws: Client) -> Any:
 
 
 def create_cluster(client: Any, name: str = "orders") -> None:
-    client.create_db_cluster(
-        DBClusterIdentifier=name, Engine="aurora-mysql", MasterUsername="admin", MasterUserPassword="secret99"
-    )
+    client.create_db_cluster(DBClusterIdentifier=name, Engine="aurora-mysql", MasterUsername="admin", MasterUserPassword="secret99")
 
 
 def create_instance(client: Any, name: str, cluster: str = "orders") -> None:
-    client.create_db_instance(
-        DBInstanceIdentifier=name, DBClusterIdentifier=cluster, DBInstanceClass="db.r6g.large", Engine="aurora-mysql"
-    )
+    client.create_db_instance(DBInstanceIdentifier=name, DBClusterIdentifier=cluster, DBInstanceClass="db.r6g.large", Engine="aurora-mysql")
 
 
 def status(client: Any, name: str) -> str:
@@ -35,9 +31,7 @@ def code(error: pytest.ExceptionInfo[ClientError]) -> str:
     return str(error.value.response["Error"]["Code"])
 
 
-def test_an_instance_is_creating_then_available_then_deleting_then_gone(
-    database: Any, time: clock.ManualClock
-) -> None:
+def test_an_instance_is_creating_then_available_then_deleting_then_gone(database: Any, time: clock.ManualClock) -> None:
     create_cluster(database)
     create_instance(database, "orders-1")
     assert status(database, "orders-1") == "creating"
@@ -55,9 +49,7 @@ def test_an_instance_is_creating_then_available_then_deleting_then_gone(
     assert code(gone) == "DBInstanceNotFound"
 
 
-def test_with_a_scale_of_zero_everything_has_happened_at_the_next_call(
-    database: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_with_a_scale_of_zero_everything_has_happened_at_the_next_call(database: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(clock.TIME_SCALE_VARIABLE, "0")
     create_cluster(database)
     create_instance(database, "orders-1")

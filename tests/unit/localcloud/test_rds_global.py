@@ -21,9 +21,7 @@ class Orders:
         time.advance(rds.CREATE_INSTANCE_SECONDS)
         self.east_arn = self.cluster(self.east)["DBClusterArn"]
         self.east.create_global_cluster(GlobalClusterIdentifier="shop", SourceDBClusterIdentifier=self.east_arn)
-        self.west.create_db_cluster(
-            DBClusterIdentifier="orders", Engine="aurora-mysql", GlobalClusterIdentifier="shop"
-        )
+        self.west.create_db_cluster(DBClusterIdentifier="orders", Engine="aurora-mysql", GlobalClusterIdentifier="shop")
         create_instance(self.west, "orders-west-1")
         time.advance(rds.CREATE_INSTANCE_SECONDS)
         self.west_arn = self.cluster(self.west)["DBClusterArn"]
@@ -90,9 +88,7 @@ def test_a_switchover_moves_the_writer_when_it_ends(orders: Orders, by_failover_
 
 
 def test_after_an_unplanned_failover_the_old_primary_is_rebuilt_as_a_reader(orders: Orders) -> None:
-    orders.west.failover_global_cluster(
-        GlobalClusterIdentifier="shop", TargetDbClusterIdentifier=orders.west_arn, AllowDataLoss=True
-    )
+    orders.west.failover_global_cluster(GlobalClusterIdentifier="shop", TargetDbClusterIdentifier=orders.west_arn, AllowDataLoss=True)
     assert orders.described()["Status"] == "failing-over"
     orders.time.advance(rds_global.GLOBAL_FAILOVER_SECONDS)
     assert orders.writers() == [orders.west_arn]
@@ -117,9 +113,7 @@ def test_the_writer_a_stranger_and_a_busy_cluster_are_no_targets(orders: Orders)
         assert code(error) == expected
     orders.west.switchover_global_cluster(GlobalClusterIdentifier="shop", TargetDbClusterIdentifier=orders.west_arn)
     with pytest.raises(ClientError) as busy:
-        orders.west.failover_global_cluster(
-            GlobalClusterIdentifier="shop", TargetDbClusterIdentifier=orders.west_arn, AllowDataLoss=True
-        )
+        orders.west.failover_global_cluster(GlobalClusterIdentifier="shop", TargetDbClusterIdentifier=orders.west_arn, AllowDataLoss=True)
     assert code(busy) == "InvalidGlobalClusterStateFault"
 
 
@@ -127,9 +121,7 @@ def test_a_secondary_without_an_instance_cannot_become_the_writer(orders: Orders
     orders.west.delete_db_instance(DBInstanceIdentifier="orders-west-1")
     orders.time.advance(rds.DELETE_INSTANCE_SECONDS)
     with pytest.raises(ClientError) as error:
-        orders.west.failover_global_cluster(
-            GlobalClusterIdentifier="shop", TargetDbClusterIdentifier=orders.west_arn, AllowDataLoss=True
-        )
+        orders.west.failover_global_cluster(GlobalClusterIdentifier="shop", TargetDbClusterIdentifier=orders.west_arn, AllowDataLoss=True)
     assert code(error) == "InvalidDBClusterStateFault"
 
 

@@ -159,10 +159,10 @@ def _force_complete(trigger: Command, state: State, now: datetime) -> Move:
     _demand(state, trigger, ExecutionStatus.RUNNING, ExecutionStatus.PAUSED, ExecutionStatus.CANCELLING)
     chosen = _chosen(trigger, state, frozenset({ResourceStatus.WAITING}))
     detail = f"forced by {trigger.actor}: {trigger.reason}"
-    ended = [ended(r, ResourceStatus.SUCCEEDED, DetailType.RESOURCE_SUCCEEDED, now, detail, None) for r in chosen]
+    forced = [ended(r, ResourceStatus.SUCCEEDED, DetailType.RESOURCE_SUCCEEDED, now, detail, None) for r in chosen]
     return Move(
-        tuple(change for change, _ in ended),
-        tuple(Event(event.detail_type, {**event.fields, "forced": True, **_by(trigger)}) for _, event in ended),
+        tuple(change for change, _ in forced),
+        tuple(Event(event.detail_type, {**event.fields, "forced": True, **_by(trigger)}) for _, event in forced),
     )
 
 
@@ -175,5 +175,6 @@ def _abandon(trigger: Command, state: State, now: datetime) -> Move:
     event = Event(DetailType.EXECUTION_ABANDONED, {"outcome": ExecutionStatus.ABANDONED, **_by(trigger)})
     execution = state.execution
     changes = end(execution, ExecutionStatus.ABANDONED, now, why, fence=execution.fence + 1)
-    idle = [on_resource(r, due_at=None) for r in state.resources if r.due_at is not None][: 2 * RESOURCES_PER_MOVE]
-    return Move((*changes, *idle), (event,))
+    # The number of the check rises, so that nothing that was read before can still move a resource.
+    idle = [on_resource(r, due_at=None, check_no=r.check_no + 1) for r in state.resources if r.due_at is not None]
+    return Move((*changes, *idle[: 2 * RESOURCES_PER_MOVE]), (event,))

@@ -138,6 +138,11 @@ def new_event_id(now: datetime) -> str:
     return str(ULID.from_datetime(now))
 
 
+def first_event_id(since: datetime) -> str:
+    """The lowest id that an event at `since` can have: it sorts after those of all earlier milliseconds."""
+    return str(ULID.from_bytes(int(since.timestamp() * 1000).to_bytes(6, "big") + bytes(10)))
+
+
 def execution_id(event_id: str, time: datetime) -> str:
     """The execution's ULID: the same for each delivery of the same event, so that a duplicate starts nothing."""
     milliseconds = int(time.timestamp() * 1000)

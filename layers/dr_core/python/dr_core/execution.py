@@ -66,7 +66,7 @@ def lost_wake_ups(state: State, now: datetime) -> tuple[Event, ...]:
     if execution.status is ExecutionStatus.PENDING_APPROVAL and unasked and now >= execution.requested_at + LOST_AFTER:
         lost.append(Event(DetailType.APPROVAL_REQUESTED))
     for resource in state.resources:
-        if resource.due_at is None or now < resource.due_at:
+        if resource.due_at is None or now < resource.due_at or execution.status.is_terminal:
             continue
         claimable = resource.status in (ResourceStatus.REQUESTED, ResourceStatus.STARTING)
         if claimable and execution.status is ExecutionStatus.RUNNING:
@@ -133,8 +133,17 @@ def _advance(state: State, now: datetime) -> Move | None:
 
 
 def _time_out(state: State, now: datetime) -> Move | None:
-    """End what is past its deadline and was not ended by a last observation: a check that never comes back must not hold a layer."""
-    late = [r for r in state.resources if r.status in _IN_FLIGHT and r.deadline_at and now >= r.deadline_at + DEADLINE_GRACE]
+    """End what is past its deadline and was not ended by a last observation: a check that never comes back must not hold a layer.
+
+    Whoever holds a lease may still be acting, and is never ended from outside: what follows would act beside it.
+    """
+    late = [
+        r
+        for r in state.resources
+        if r.status in _IN_FLIGHT
+        and (r.deadline_at and now >= r.deadline_at + DEADLINE_GRACE)
+        and not (r.lease_until and now < r.lease_until)
+    ]
     if not late:
         return None
     return move_of(_timed_out(state, resource, now) for resource in late[:RESOURCES_PER_MOVE])
@@ -305,6 +314,7 @@ def _held(state: State, trigger: Captured | Started) -> Resource | None:
     resource = state.resource(trigger.resource_id)
     held = (
         resource is not None
+        and not state.execution.status.is_terminal
         and resource.status is ResourceStatus.STARTING
         and resource.attempt == trigger.attempt
         and resource.lease_owner == trigger.owner
@@ -339,6 +349,7 @@ def _(trigger: Checked, state: State, now: datetime) -> Move | None:
     resource = state.resource(trigger.resource_id)
     if (
         resource is None
+        or state.execution.status.is_terminal
         or resource.status is not ResourceStatus.WAITING
         or resource.attempt != trigger.attempt
         or resource.check_no != trigger.check_no

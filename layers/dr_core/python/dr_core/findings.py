@@ -82,11 +82,12 @@ def explain(
     *,
     ignore: Callable[[ErrorDetails], bool] = lambda _: False,
     synonyms: Mapping[str, str] | None = None,
+    also: Collection[str] = (),
 ) -> list[Finding]:
     """What `model` found wrong with `raw`. No finding shows a value, only keys: values may be confidential.
 
     A key that is missing because it is misspelt is one finding, and so is a value that fits none of several types. `ignore` drops
-    errors; `synonyms` are wrong words with the right ones.
+    errors; `synonyms` are wrong words with the right ones; `also` are keys that are taken out of the input before the model sees it.
     """
     details = [detail for detail in error.errors(include_url=False) if not ignore(detail)]
     found: dict[Path, tuple[Finding, bool]] = {}
@@ -98,19 +99,19 @@ def explain(
         message = _message(detail)
         remedy = str((detail.get("ctx") or {}).get("remedy", (field.description if field else None) or ""))
         if is_extra:
-            names = {name: None for one in models for key, each in one.model_fields.items() for name in _names(key, each)}
+            known = [name for one in models for key, each in one.model_fields.items() for name in _names(key, each)] + list(also)
             word = str(path[-1])
-            remedy = suggestion(word, names, synonyms)
-            meant.add((*path[:-1], did_you_mean(word, names, synonyms) or word))
+            remedy = suggestion(word, known, synonyms)
+            meant.add((*path[:-1], did_you_mean(word, known, synonyms) or word))
         if path in found and found[path][0].message != message:
             message = f"{found[path][0].message} or {message.removeprefix('must be ')}"
-        found[path] = (Finding(path, message, remedy), of_union)
+        found[path] = (Finding(path, message, remedy), of_union or detail["type"] == "too_short")
     findings = [
         finding
-        for path, (finding, of_union) in found.items()
+        for path, (finding, is_vague) in found.items()
         if not (finding.message == _MESSAGES["missing"] and path in meant)
-        # A type of a union that does not fit at all says nothing where another type fits but for something inside.
-        if not (of_union and any(other != path and other[: len(path)] == path for other in found))
+        # A type of a union that does not fit, or an array left empty, says nothing where something inside is what does not fit.
+        if not (is_vague and any(other != path and other[: len(path)] == path for other in found))
     ]
     if len(details) > _MOST:
         findings.append(Finding((), f"and {len(details) - _MOST} problems more", "mend these first"))
@@ -125,17 +126,22 @@ def _message(detail: ErrorDetails) -> str:
     return re.sub(r"^(Input|String|Value) should ", "must ", re.sub(r", unable to .*", "", text))
 
 
-def _path(detail: ErrorDetails, raw: object) -> tuple[Path, bool]:
+def _path(detail: ErrorDetails, raw: Any) -> tuple[Path, bool]:
     """The error's place in the input, without the steps that only pydantic knows, such as the types of a union; and whether it had some."""
     steps: list[str | int] = []
     last = len(detail["loc"]) - 1
     for position, step in enumerate(detail["loc"]):
-        if (isinstance(raw, dict) and step in raw) or (isinstance(raw, list) and isinstance(step, int) and step < len(raw)):
+        if has_step(raw, step):
             raw = raw[step]
         elif not (position == last and detail["type"] == "missing"):
             continue
         steps.append(step)
     return tuple(steps), len(steps) < len(detail["loc"])
+
+
+def has_step(value: object, step: str | int) -> bool:
+    """Whether the object has that key, or the array that position."""
+    return step in value if isinstance(value, dict) else isinstance(value, list) and isinstance(step, int) and step < len(value)
 
 
 def _follow(model: type[BaseModel], loc: Path) -> tuple[list[type[BaseModel]], FieldInfo | None]:

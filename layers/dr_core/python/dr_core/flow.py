@@ -59,7 +59,8 @@ def sweep(table: Table, region: str, clock: Clock) -> int:
 def log_move(move: Move) -> None:
     """One line for each event of a committed move."""
     for event in move.events:
-        logger.info("moved", extra={"detail_type": event.detail_type, **{key: event.fields[key] for key in _LOGGED if key in event.fields}})
+        about = {key: event.fields[key] for key in _LOGGED if key in event.fields}
+        logger.info("moved", extra={"detail_type": event.detail_type, "about": about})
 
 
 _LOGGED = ("layer", "resourceId", "resourceName", "module", "attempt", "outcome", "error", "reason")

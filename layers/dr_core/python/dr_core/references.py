@@ -23,7 +23,7 @@ SECURE_ACTIONS = ("kms:Decrypt", "ssm:GetParameter")
 _IMPORT = re.compile(r"!Import\s+([A-Za-z0-9:-]+)")
 _SSM = re.compile(r"resolve:ssm:([A-Za-z0-9_./-]+(?::[0-9]+)?)")
 # What people take over from CloudFormation templates.
-_LOOKALIKE = re.compile(r"!import|!(ref|sub|getatt|findinmap|join|select)\s|\{\{\s*resolve:|resolve:[\w-]+", re.IGNORECASE)
+_LOOKALIKE = re.compile(r"!import(value)?\b|!(ref|sub|getatt|findinmap|join|select)\s|\{\{\s*resolve:|resolve:[\w-]+", re.IGNORECASE)
 _FORMS = "write !Import Name, or resolve:ssm:/path with an optional :version"
 _DENIED = ("AccessDenied", "Unauthorized")
 _NOT_THERE = ("ParameterNotFound", "ParameterVersionNotFound")

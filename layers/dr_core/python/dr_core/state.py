@@ -139,9 +139,10 @@ class Table:
             return None
         return Refusal(execution_id, item.application, item.requested_at, list(item.problems), item.request)
 
-    def timeline(self, execution_id: str) -> list[TimelineEntry]:
-        """Every event of the execution, in order."""
-        found = EventItem.query(_pk(execution_id), EventItem.sk.startswith("EVT#"), consistent_read=True)
+    def timeline(self, execution_id: str, since: datetime | None = None) -> list[TimelineEntry]:
+        """The events of the execution that happened at or after `since`, by default all, in order."""
+        first = events.first_event_id(since) if since else ""
+        found = EventItem.query(_pk(execution_id), EventItem.sk.between(f"EVT#{first}", "EVT#~"), consistent_read=True)
         return [TimelineEntry(item.sk.removeprefix("EVT#"), item.source, item.detail_type, item.detail) for item in found]
 
     def executions(self, application: str, limit: int = 20) -> list[tuple[str, str, str, datetime]]:

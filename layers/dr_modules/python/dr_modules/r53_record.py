@@ -111,6 +111,7 @@ class R53Record(DRModule[R53RecordParameters]):
 
     def activate(self, parameters: R53RecordParameters) -> Handle:
         """Submit one record."""
+        self.preflight(parameters)
         return self._submit(parameters.zone, [self._wanted(parameters, self._existing(parameters))])
 
     def act(self, due: Mapping[int, R53RecordParameters]) -> None:

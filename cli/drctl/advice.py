@@ -1,0 +1,145 @@
+"""What next: what happens without the operator, what waits for them, and the command to copy."""
+
+import shlex
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+
+from dr_core.errors import ErrorClass
+from dr_core.records import ApprovalStatus, Execution, ExecutionStatus, Failure, Resource, ResourceStatus
+from drctl.snapshot import Snapshot
+from drctl.wording import between, moment, plain
+
+_MOST_RESOURCES = 10
+# The sweep comes each minute: what is overdue for longer than that is not merely waiting its turn.
+_STUCK_AFTER = timedelta(minutes=2)
+
+
+@dataclass(frozen=True, slots=True)
+class Advice:
+    """Sentences to read, and commands to copy."""
+
+    sentences: tuple[str, ...]
+    commands: tuple[str, ...] = ()
+
+
+def advise(snapshot: Snapshot, command: str) -> Advice:
+    """What follows from the state that an execution is in. `command`: how drctl is called."""
+    return _BY_STATUS[snapshot.execution.status](snapshot, command)
+
+
+def failure_words(failure: Failure) -> str:
+    """The failure in AWS's own words, with the request's id."""
+    request = f" (request id {failure.request_id})" if failure.request_id else ""
+    return plain(f"{failure.code}: {failure.message}{request}")
+
+
+def _pending(snapshot: Snapshot, command: str) -> Advice:
+    execution, approval = snapshot.execution, snapshot.approval
+    if approval is None or approval.status is not ApprovalStatus.PENDING:
+        decided = approval.status if approval else "decided"
+        return Advice((f"The request is {decided}; the execution follows within seconds, or a minute if a message was lost.",))
+    if snapshot.now >= approval.expires_at:
+        return Advice((f"The time to decide ended at {moment(approval.expires_at)}; the execution expires within a minute.",))
+    left = between(snapshot.now, approval.expires_at)
+    waits = f"It waits for a decision until {moment(approval.expires_at)} ({left} from now), then it expires."
+    sent = () if approval.asked_at else ("The request to the approvers has not gone out yet.",)
+    decide = (f"{command} approve {execution.id} --reason TEXT", f"{command} reject {execution.id} --reason TEXT")
+    return Advice((waits, *sent), decide)
+
+
+def _running(snapshot: Snapshot, command: str) -> Advice:
+    execution = snapshot.execution
+    current = [r for r in snapshot.resources if r.layer == execution.current_layer and not r.status.is_terminal]
+    where = f"Layer {execution.current_layer} is under way"
+    sentences = [f"{where}, {len(current)} of its resources are not done." if current else f"{where}; all its resources have ended."]
+    sentences += [_waits_for(r, snapshot) for r in current[:_MOST_RESOURCES]]
+    return Advice((*sentences, *_stuck(snapshot)), (f"{command} watch {execution.id}",))
+
+
+def _waits_for(resource: Resource, snapshot: Snapshot) -> str:
+    """What happens to a resource next, and when, without anybody's doing."""
+    deadline = f", may take until {moment(resource.deadline_at)}" if resource.deadline_at else ""
+    at = moment(resource.next_at) if resource.next_at else "once"
+    by_status = {
+        ResourceStatus.REQUESTED: f"waits for an executor{deadline}",
+        ResourceStatus.STARTING: f"is being started{deadline}",
+        ResourceStatus.WAITING: f"is looked at again at {at}{deadline}",
+        ResourceStatus.RETRY_WAIT: f"is tried again at {at}; " + (failure_words(resource.failure) if resource.failure else ""),
+    }
+    held = snapshot.execution.status is not ExecutionStatus.RUNNING and resource.status is not ResourceStatus.WAITING
+    return f"{plain(resource.name)} {'is held back' if held else by_status.get(resource.status, 'is requested next')}."
+
+
+def _stuck(snapshot: Snapshot) -> Iterator[str]:
+    """What should have happened long ago, if anything."""
+    execution = snapshot.execution
+    moments = [(plain(r.name), r.due_at) for r in snapshot.resources if not r.status.is_terminal]
+    if all(r.status.is_terminal for r in snapshot.resources if r.layer == execution.current_layer):
+        moments.append(("the execution", execution.due_at))  # else it is its resources that are waited for
+    for name, due_at in moments:
+        if due_at and snapshot.now >= due_at + _STUCK_AFTER:
+            yield f"Stuck? {name} is overdue since {moment(due_at)}: the sweep, each minute, should have moved it. Is its schedule enabled?"
+
+
+def _paused(snapshot: Snapshot, command: str) -> Advice:
+    nothing = "It is paused: nothing new begins, what is under way is followed to its end."
+    return Advice((nothing, *_running(snapshot, command).sentences[1:]))
+
+
+def _cancelling(snapshot: Snapshot, command: str) -> Advice:
+    what = f"It is being cancelled ({plain(snapshot.execution.outcome_detail)}): what is under way is followed to its end."
+    return Advice((what, *_stuck(snapshot)), (f"{command} watch {snapshot.execution.id}",))
+
+
+def _failed(snapshot: Snapshot, _command: str) -> Advice:
+    execution = snapshot.execution
+    failed = [r for r in snapshot.resources if r.layer == execution.current_layer and r.status.is_failure]
+    sentences = [f"Layer {execution.current_layer} failed, and the execution is halted: nothing goes on without a person."]
+    for resource in failed[:_MOST_RESOURCES]:
+        why = failure_words(resource.failure) if resource.failure else resource.status
+        sentences.append(f"{plain(resource.name)} ({plain(resource.module)}, account {resource.account}): {why}")
+        sentences.append(f"  {_remedy(resource)}")
+    locks = f"{execution.application} stays locked in {execution.source_region} and {execution.target_region} until it is decided."
+    return Advice((*sentences, locks))
+
+
+def _remedy(resource: Resource) -> str:
+    """What to do about a failed resource, as far as the kind of failure says it."""
+    if resource.status is ResourceStatus.TIMED_OUT:
+        return f"Look whether it still moves; if it only needs longer, give it a longer timeout than {resource.timeout_seconds} s."
+    if resource.failure and resource.failure.error_class is ErrorClass.TERMINAL:
+        return "Trying again will not mend this: mend the cause first."
+    return f"All {resource.attempt} attempts failed: find the cause in the account's CloudTrail, by the request id where there is one."
+
+
+def _succeeded(snapshot: Snapshot, _command: str) -> Advice:
+    failed = [plain(r.name) for r in snapshot.resources if r.status.is_failure]
+    accepted = (f"Failed, and accepted by the layer's policy: {', '.join(failed)}.",) if failed else ()
+    return Advice(("Nothing is left to do.", *accepted))
+
+
+def _over(snapshot: Snapshot, command: str) -> Advice:
+    execution = snapshot.execution
+    why = f": {plain(execution.outcome_detail)}" if execution.outcome_detail else ""
+    return Advice((f"It ended as {execution.status}{why}. A new one can be started.",), (_again(execution, command),))
+
+
+def _again(execution: Execution, command: str) -> str:
+    words = [execution.application, execution.phase.value, "--target", execution.target_region, "--source", execution.source_region]
+    return f"{command} start {shlex.join([*words, '--mode', execution.mode.value, '--reason', plain(execution.reason)])}"
+
+
+_BY_STATUS: Mapping[ExecutionStatus, Callable[[Snapshot, str], Advice]] = {
+    ExecutionStatus.PENDING_APPROVAL: _pending,
+    ExecutionStatus.RUNNING: _running,
+    ExecutionStatus.PAUSED: _paused,
+    ExecutionStatus.CANCELLING: _cancelling,
+    ExecutionStatus.FAILED: _failed,
+    ExecutionStatus.SUCCEEDED: _succeeded,
+    ExecutionStatus.SUCCEEDED_WITH_FAILURES: _succeeded,
+    ExecutionStatus.REJECTED: _over,
+    ExecutionStatus.EXPIRED: _over,
+    ExecutionStatus.CANCELLED: _over,
+    ExecutionStatus.ABANDONED: _over,
+}

@@ -1,0 +1,57 @@
+"""drctl: the operator's command line."""
+
+import os
+import shlex
+from typing import Annotated
+
+import typer
+
+from drctl import approve, executions, start, status, watch
+from drctl.cloud import Cloud
+from drctl.failures import Commands
+
+app = typer.Typer(
+    name="drctl",
+    cls=Commands,
+    no_args_is_help=True,
+    pretty_exceptions_show_locals=False,
+    rich_markup_mode="markdown",
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+@app.callback()
+def drctl(
+    context: typer.Context,
+    stack: Annotated[str, typer.Option(help="The orchestrator's stack.", envvar="DRCTL_STACK")] = "dr-orchestrator",
+    region: Annotated[str | None, typer.Option(help="The orchestrator's Region; by default that of your AWS configuration.")] = None,
+) -> None:
+    """Start and follow the phases of a disaster recovery.
+
+    Credentials, Region and endpoint are those of every AWS tool: AWS_PROFILE, AWS_DEFAULT_REGION, AWS_ENDPOINT_URL, ~/.aws.
+
+    Exit codes: 0 fine; 1 the execution or the check failed; 2 wrong use, invalid input, or no way to AWS.
+    """
+    if region:
+        os.environ["AWS_DEFAULT_REGION"] = region  # for every client of this process, the table's included
+    context.obj = context.obj or Cloud(stack, _command(context, stack, region))
+
+
+app.command()(start.start)
+app.command()(approve.approve)
+app.command()(approve.reject)
+app.command()(status.status)
+app.command()(watch.watch)
+app.command()(executions.executions)
+
+
+def _command(context: typer.Context, stack: str, region: str | None) -> str:
+    """How drctl was called, with the options that say where, so that a command shown can be copied."""
+    source = context.get_parameter_source("stack")
+    words = ["drctl", *(["--stack", stack] if source and source.name == "COMMANDLINE" else []), *(["--region", region] if region else [])]
+    return shlex.join(words)
+
+
+def main() -> None:
+    """Run drctl."""
+    app()

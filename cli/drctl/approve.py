@@ -1,0 +1,72 @@
+"""`drctl approve` and `drctl reject`: the same page and the same form as behind the link that approvers get. Only its POST decides."""
+
+from typing import Annotated, Literal
+
+import typer
+from rich.text import Text
+
+from dr_core.approvals import link_for
+from dr_core.state import Refusal
+from drctl import page, view
+from drctl.cloud import Cloud, cloud_of
+from drctl.failures import FAILED, WrongUseError, say
+
+_SHOWN = ("Application", "Phase", "Mode", "Acts on", "Requested by", "Reason", "Execution")
+
+ExecutionOrLink = Annotated[
+    str,
+    typer.Argument(metavar="EXECUTION_OR_LINK", help="The execution's id, or the link from the request for approval.", show_default=False),
+]
+Reason = Annotated[str, typer.Option(help="Why, for the audit trail.", show_default=False)]
+Approver = Annotated[str | None, typer.Option(help="Who decides; by default the last part of your ARN.", show_default=False)]
+
+
+def approve(context: typer.Context, execution_or_link: ExecutionOrLink, reason: Reason = "", approver: Approver = None) -> None:
+    """Approve an execution: it begins at once.
+
+    With an id, drctl makes the link itself: that needs the right to read the stack's signing secret. With a link it needs no AWS at all
+    if you give your name. Exit code 1 when the page does not accept the decision.
+
+    Examples: `drctl approve 01J9ZK3M8Q4T7V2X5B6C8D0E1F --reason "seen, go"` — `drctl approve 'https://…/?token=…' --approver ann`
+    """
+    _decide(cloud_of(context), "approve", execution_or_link, reason, approver)
+
+
+def reject(context: typer.Context, execution_or_link: ExecutionOrLink, reason: Reason = "", approver: Approver = None) -> None:
+    """Reject an execution: it ends, and nothing has been touched.
+
+    With an id, drctl makes the link itself: that needs the right to read the stack's signing secret. With a link it needs no AWS at all
+    if you give your name. Exit code 1 when the page does not accept the decision.
+
+    Examples: `drctl reject 01J9ZK3M8Q4T7V2X5B6C8D0E1F --reason "not during the sale"` — `drctl reject 'https://…/?token=…' --approver ann`
+    """
+    _decide(cloud_of(context), "reject", execution_or_link, reason, approver)
+
+
+def _decide(cloud: Cloud, decision: Literal["approve", "reject"], execution_or_link: str, reason: str, approver: str | None) -> None:
+    is_link = "://" in execution_or_link
+    link = execution_or_link if is_link else _link(cloud, execution_or_link)
+    name = approver or cloud.caller("--approver")
+    out = view.console()
+    with cloud.http() as client:
+        shown = page.fetch(client, link)
+        if shown.status != 200 or shown.hidden is None:
+            say(shown.says())
+            raise typer.Exit(FAILED)
+        for fact in _SHOWN:
+            if fact in shown.facts:
+                out.print(Text(f"{fact:<13} {shown.facts[fact]}"))
+        decided = page.submit(client, link, {**shown.hidden, "approver": name, "reason": reason, "decision": decision})
+    if decided.status != 200:
+        say(decided.says())
+        raise typer.Exit(FAILED)
+    out.print(Text(decided.says(), style="green" if decision == "approve" else "yellow"))
+
+
+def _link(cloud: Cloud, execution_id: str) -> str:
+    """The link to the page of an execution, as the approvers get it. Raises WrongUseError when there is nothing to decide."""
+    found = cloud.load(execution_id)
+    approval = cloud.table.approval(execution_id)
+    if isinstance(found, Refusal) or approval is None:
+        raise WrongUseError(f"request {execution_id} was refused: there is nothing to decide", f"{cloud.command} status {execution_id}")
+    return link_for(found.execution, approval, cloud.link_signer(), cloud.output("ApprovalPageAddress"))

@@ -1,0 +1,53 @@
+"""Everything that the table says of one execution, at one moment."""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from dr_core.records import Approval, Execution, ExecutionStatus, Layer, Resource, State
+from dr_core.state import Table
+from drctl.timeline import Happening, happening
+
+ENDED_BADLY = frozenset(
+    {
+        ExecutionStatus.FAILED,
+        ExecutionStatus.REJECTED,
+        ExecutionStatus.EXPIRED,
+        ExecutionStatus.CANCELLED,
+        ExecutionStatus.ABANDONED,
+    }
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """An execution with its approval, all its layers and resources, and its events so far, as read at `now`."""
+
+    execution: Execution
+    approval: Approval | None
+    layers: tuple[Layer, ...]
+    resources: tuple[Resource, ...]
+    timeline: tuple[Happening, ...]
+    now: datetime
+
+    @property
+    def elapsed_seconds(self) -> float:
+        """From the request to the end, or until now."""
+        return ((self.execution.ended_at or self.now) - self.execution.requested_at).total_seconds()
+
+    @property
+    def running_seconds(self) -> float | None:
+        """From the start of the first layer to the end, or until now; None before."""
+        if self.execution.started_at is None:
+            return None
+        return ((self.execution.ended_at or self.now) - self.execution.started_at).total_seconds()
+
+    def resources_of(self, layer: Layer) -> tuple[Resource, ...]:
+        """The resources of one layer."""
+        return tuple(resource for resource in self.resources if resource.layer == layer.number)
+
+
+def read(table: Table, state: State, now: datetime) -> Snapshot:
+    """The rest of what there is to know of an execution just loaded."""
+    execution_id = state.execution.id
+    happenings = tuple(happening(entry) for entry in table.timeline(execution_id))
+    return Snapshot(state.execution, table.approval(execution_id), state.layers, table.resources(execution_id), happenings, now)

@@ -1,0 +1,158 @@
+"""From a manifest to what an execution runs: every resource is held against its module before anything is touched."""
+
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic import ValidationError
+from pydantic_core import ErrorDetails
+
+from dr_core.errors import InvalidInputError, Problem
+from dr_core.findings import Finding, Path, explain, has_step, shown, suggestion
+from dr_core.manifest import Manifest, Resource, is_oversized, problem, read_manifest
+from dr_core.phases import Phase
+from dr_core.records import Layer as LayerRecord
+from dr_core.records import LayerStatus, ResourceStatus
+from dr_core.records import Resource as ResourceRecord
+from dr_core.references import Resolver, holds_reference, misspelt_references, resembles_reference
+from dr_modules.base import DRModule
+
+Modules = Mapping[str, type[DRModule[Any]]]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What an execution stores before it starts: its layers and resources, all PENDING, in the order in which they run."""
+
+    layers: tuple[LayerRecord, ...]
+    resources: tuple[ResourceRecord, ...]
+
+
+def check_manifest(text: bytes | str, file: str, application: str | None, phase: Phase | None, modules: Modules) -> Manifest:
+    """The manifest in `text`, well-formed, and fit for its modules as far as that shows before references are resolved.
+
+    `file` names it in problems. `application` and `phase` are those that it is wanted for; without a phase the manifest must name
+    its own. Raises InvalidInputError with everything wrong.
+    """
+    reading = read_manifest(text, file, application, phase)
+    problems = list(reading.problems)
+    wanted = phase or reading.phase
+    if wanted:
+        problems += [each for layer, resource in reading.sound for each in _problems(file, layer, resource, wanted, modules)]
+    elif not problems:
+        remedy = 'call the file Instantiate.json, Activate.json, Cleanup.json or Replicate.json, or write "phase" into it'
+        problems.append(Problem(file, "", "", "phase", "it is not known which phase the manifest is for", remedy))
+    if reading.manifest is None or problems:
+        raise InvalidInputError(problems)
+    return reading.manifest
+
+
+def validate(manifest: Manifest, file: str, phase: Phase, modules: Modules) -> list[Problem]:
+    """What the modules find wrong with the manifest: unknown ones, phases that they do not have, parameters.
+
+    A value that is a reference passes for any value: what it stands for is not known yet.
+    """
+    return [
+        each
+        for layer in manifest.layers
+        for resource in layer.resources
+        for each in _problems(file, str(layer.number), resource, phase, modules)
+    ]
+
+
+def plan(manifest: Manifest, file: str, phase: Phase, modules: Modules, resolver: Resolver, own_account: str) -> Plan:
+    """The layers and resources to store, references resolved and parameters validated with what they stand for.
+
+    Only references to SecureStrings remain. Resources that name no account are in `own_account`. Raises InvalidInputError with every
+    reference that does not resolve and every parameter that does not fit.
+    """
+    problems: list[Problem] = []
+    layers, resources = [], []
+    for layer in manifest.layers:
+        policy = layer.policy or manifest.policy
+        layers.append(
+            LayerRecord(layer.number, LayerStatus.PENDING, 0, len(layer.resources), policy.on_failure, policy.max_failures),
+        )
+        for position, resource in enumerate(layer.resources, start=1):
+            account = resource.account or own_account
+            parameters, missing = resolver.resolve(resource.parameters, account)
+            found = [Finding(("parameters", *each.path), each.message, each.remedy) for each in missing]
+            found += [_with_source(each, resource.parameters) for each in _findings(resource, parameters, phase, modules)]
+            problems += [problem(file, str(layer.number), shown(resource.name), each) for each in found]
+            if not problems:
+                identity = f"{layer.number:04d}-{position:03d}"
+                resources.append(_record(identity, layer.number, resource, account, parameters, phase, modules[resource.action]))
+    if problems:
+        raise InvalidInputError(problems)
+    return Plan(tuple(layers), tuple(resources))
+
+
+def _problems(file: str, layer: str, resource: Resource, phase: Phase, modules: Modules) -> Iterator[Problem]:
+    for finding in _findings(resource, resource.parameters, phase, modules):
+        yield problem(file, layer, shown(resource.name), finding)
+
+
+def _findings(resource: Resource, parameters: Any, phase: Phase, modules: Modules) -> list[Finding]:
+    """What is wrong with a resource that has these parameters; paths begin at the resource."""
+    module = modules.get(resource.action)
+    if module is None:
+        return [Finding(("action",), f"there is no module {shown(resource.action)}", suggestion(resource.action, modules))]
+    if phase not in module.phases():
+        has = ", ".join(one for one in Phase if one in module.phases())
+        return [Finding(("action",), f"{resource.action} does nothing in {phase}", f"it has {has}")]
+    found = [Finding(("parameters", *each.path), each.message, each.remedy) for each in misspelt_references(parameters)]
+    if is_oversized(parameters):
+        found.append(Finding(("parameters",), "too large once the references are resolved", "split the resource"))
+    for place, item in enumerate(parameters) if isinstance(parameters, list) else [(None, parameters)]:
+        path: Path = ("parameters",) if place is None else ("parameters", place)
+        found += [Finding((*path, *each.path), each.message, each.remedy) for each in _item_findings(module, phase, item)]
+    return found
+
+
+def _item_findings(module: type[DRModule[Any]], phase: Phase, item: Mapping[str, object]) -> Iterable[Finding]:
+    """What the module finds wrong with one target. A value that still is a reference passes; what depends on it is not judged."""
+    try:
+        parsed = module.parse(item)[0]
+    except ValidationError as error:
+        return explain(error, item, module.parameters_model, ignore=_depends_on_reference, also=("AccountId",))
+    complaints = module.check_parameters(phase, parsed)
+    return [Finding((key,), message, remedy) for key, message, remedy in complaints if not holds_reference(item.get(key))]
+
+
+def _depends_on_reference(detail: ErrorDetails) -> bool:
+    return detail["type"] not in ("missing", "extra_forbidden") and holds_reference(detail["input"])
+
+
+def _with_source(finding: Finding, parameters: object) -> Finding:
+    """The finding, its remedy with the reference that the value comes from, if it comes from one."""
+    at: Any = {"parameters": parameters}
+    for step in finding.path:
+        if resembles_reference(at) or not has_step(at, step):
+            break
+        at = at[step]
+    if not resembles_reference(at):
+        return finding
+    source = f"the value comes from {shown(at)}"
+    return Finding(finding.path, finding.message, f"{finding.remedy}; {source}" if finding.remedy else source)
+
+
+def _record(
+    identity: str, layer: int, resource: Resource, account: str, parameters: object, phase: Phase, module: type[DRModule[Any]]
+) -> ResourceRecord:
+    return ResourceRecord(
+        id=identity,
+        layer=layer,
+        name=resource.name,
+        module=resource.action,
+        account=account,
+        parameters=json.dumps(parameters, ensure_ascii=False, separators=(",", ":")),
+        status=ResourceStatus.PENDING,
+        attempt=0,
+        check_no=0,
+        spent=0,
+        max_attempts=resource.max_attempts or module.attempts(phase),
+        timeout_seconds=resource.timeout or module.timeout(phase),
+        lease_seconds=module.lease_seconds,
+        best_effort=resource.best_effort,
+    )

@@ -1,0 +1,58 @@
+"""An approver of the local cloud: receives the requests that the topic sends, and decides through their links as a browser would."""
+
+import html
+import json
+import re
+import time
+from collections.abc import Mapping
+from typing import Any, Final
+
+import httpx
+
+from localcloud.cloud import LocalCloud
+
+_LINK: Final = re.compile(r"https?://\S+")
+_INPUT: Final = re.compile(r'<input[^>]*name="token"[^>]*value="([^"]*)"')
+
+
+class NoRequestError(Exception):
+    """No request for approval came in time."""
+
+
+class Approver:
+    """Somebody whose mailbox, an SQS queue, is subscribed to the approval topic. Make one before requests go out."""
+
+    def __init__(self, cloud: LocalCloud, topic_arn: str, name: str = "approver") -> None:
+        self._name = name
+        self._sqs: Any = cloud.client("sqs")
+        self._queue = self._sqs.create_queue(QueueName=f"{name}-mailbox")["QueueUrl"]
+        arn = self._sqs.get_queue_attributes(QueueUrl=self._queue, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
+        allow = {"Effect": "Allow", "Principal": {"Service": "sns.amazonaws.com"}, "Action": "sqs:SendMessage", "Resource": arn}
+        policy = {"Version": "2012-10-17", "Statement": [allow | {"Condition": {"ArnEquals": {"aws:SourceArn": topic_arn}}}]}
+        self._sqs.set_queue_attributes(QueueUrl=self._queue, Attributes={"Policy": json.dumps(policy)})
+        cloud.client("sns").subscribe(TopicArn=topic_arn, Protocol="sqs", Endpoint=arn)
+        self._links: dict[str, str] = {}
+
+    def link(self, execution_id: str, timeout_seconds: float = 60.0) -> str:
+        """The link in the request for `execution_id`. Raises NoRequestError when none comes in time."""
+        deadline = time.monotonic() + timeout_seconds
+        while execution_id not in self._links:
+            if time.monotonic() > deadline:
+                raise NoRequestError(f"no request for approval of {execution_id} within {timeout_seconds:.0f} s")
+            answer = self._sqs.receive_message(QueueUrl=self._queue, WaitTimeSeconds=1, MaxNumberOfMessages=10)
+            for message in answer.get("Messages", []):
+                text = json.loads(message["Body"])["Message"]
+                if found := re.search(r"Execution:\s+(\S+)", text):
+                    self._links[found[1]] = _LINK.findall(text)[-1]
+                self._sqs.delete_message(QueueUrl=self._queue, ReceiptHandle=message["ReceiptHandle"])
+        return self._links[execution_id]
+
+    def decide(self, link: str, decision: str, reason: str = "") -> httpx.Response:
+        """Open the link, then submit the page's form with `decision` (approve or reject)."""
+        page = httpx.get(link, timeout=30)
+        page.raise_for_status()
+        token = _INPUT.search(page.text)
+        if token is None:
+            return page
+        form: Mapping[str, str] = {"token": html.unescape(token[1]), "approver": self._name, "reason": reason, "decision": decision}
+        return httpx.post(link.partition("?")[0], data=dict(form), timeout=30)

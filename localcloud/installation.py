@@ -1,0 +1,40 @@
+"""The product on a local cloud, as an operator would install it: roles, stack, and an application's manifests."""
+
+from pathlib import Path
+from typing import Final
+
+from localcloud.cloud import CONTROL_ACCOUNT, REPOSITORY, WORKLOAD_ACCOUNT, LocalCloud
+from localcloud.deployment import STACK_NAME, deploy, deploy_target_role, stack_outputs
+
+_EXTERNAL_ID: Final = "local-cloud-external-id"
+# What differs from a deployment on AWS: the page's address, no archive (the emulator has none), and no waiting for minutes.
+_FIRST_CHECK_SECONDS: Final = "0.5"
+
+
+def install(cloud: LocalCloud, *, approval_seconds: int = 600) -> dict[str, str]:
+    """Deploy the orchestrator's stack and the role that it assumes in each account. Gives the stack's outputs.
+
+    Raises DeploymentError or SamError with what CloudFormation or sam says.
+    """
+    outputs = deploy(
+        cloud,
+        parameters={
+            "ExternalId": _EXTERNAL_ID,
+            "ApprovalPageUrl": cloud.function_url(f"{STACK_NAME}-decide-approval"),
+            "ApprovalSeconds": str(approval_seconds),
+            "FirstCheckSeconds": _FIRST_CHECK_SECONDS,
+            "EventArchiveDays": "0",
+        },
+    )
+    for account in (CONTROL_ACCOUNT, WORKLOAD_ACCOUNT):
+        role = {"OrchestratorRoleArns": outputs["OrchestratorRoleArns"], "ExternalId": _EXTERNAL_ID}
+        deploy_target_role(cloud, account, role)
+    return outputs
+
+
+def publish(cloud: LocalCloud, application: str, directory: Path | None = None) -> None:
+    """Put an application's manifests into the orchestrator's bucket, as <application>/<Phase>.json."""
+    bucket = stack_outputs(cloud)["ManifestBucketName"]
+    s3 = cloud.client("s3")
+    for path in sorted((directory or REPOSITORY / "manifests" / application).glob("*.json")):
+        s3.put_object(Bucket=bucket, Key=f"{application}/{path.name}", Body=path.read_bytes())

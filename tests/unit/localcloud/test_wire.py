@@ -1,0 +1,62 @@
+"""What the gateway reads from a request, and how it words an error."""
+
+import json
+
+import pytest
+from botocore.parsers import create_parser
+from botocore.session import get_session
+from multidict import CIMultiDict
+
+from localcloud import wire
+from localcloud.wire import Call
+
+
+def signed(service: str) -> CIMultiDict[str]:
+    credential = f"AKIA1/20261122/us-west-2/{service}/aws4_request"
+    return CIMultiDict({"Authorization": f"AWS4-HMAC-SHA256 Credential={credential}, SignedHeaders=host, Signature=0"})
+
+
+def test_the_scope_is_read_from_the_header_or_a_presigned_query() -> None:
+    expected = wire.Scope("AKIA1", "us-west-2", "rds")
+    assert wire.credential_scope(signed("rds"), "") == expected
+    presigned = "X-Amz-Credential=AKIA1%2F20261122%2Fus-west-2%2Frds%2Faws4_request&X-Amz-Signature=0"
+    assert wire.credential_scope(CIMultiDict(), presigned) == expected
+    assert wire.credential_scope(CIMultiDict(), "a=b") is None
+
+
+@pytest.mark.parametrize(
+    ("service", "method", "path", "query", "headers", "body", "operation"),
+    [
+        ("ecs", "POST", "/", "", {"X-Amz-Target": "AmazonEC2ContainerServiceV20141113.ListTasks"}, b"", "ListTasks"),
+        ("rds", "POST", "/", "", {"Content-Type": "application/x-www-form-urlencoded"}, b"Action=CreateDBCluster", "CreateDBCluster"),
+        ("monitoring", "POST", "/service/GraniteServiceVersion20100801/operation/PutMetricData", "", {}, b"", "PutMetricData"),
+        ("lambda", "POST", "/2015-03-31/functions/f/invocations", "", {}, b"", "Invoke"),
+        ("s3", "PUT", "/bucket/a/b", "", {}, b"", "PutObject"),
+        ("s3", "PUT", "/bucket/a/b", "", {"x-amz-copy-source": "x"}, b"", "CopyObject"),
+        ("s3", "PUT", "/bucket/a/b", "partNumber=1&uploadId=2", {}, b"", "UploadPart"),
+        ("s3", "GET", "/bucket", "list-type=2", {}, b"", "ListObjectsV2"),
+        ("route53", "POST", "/2013-04-01/hostedzone/Z1/rrset/", "", {}, b"", "ChangeResourceRecordSets"),
+        ("s3", "PATCH", "/bucket", "", {}, b"", "PATCH /bucket"),
+    ],
+)
+def test_the_operation_is_named(
+    service: str, method: str, path: str, query: str, headers: dict[str, str], body: bytes, operation: str
+) -> None:
+    assert wire.operation_name(service, method, path, query, CIMultiDict(headers), body) == operation
+
+
+@pytest.mark.parametrize("service", ["rds", "ec2", "ecs", "lambda", "s3"])
+def test_an_sdk_can_read_the_error(service: str) -> None:
+    call = Call("AKIA1", None, "us-west-2", service, "Something")
+    content_type, body = wire.error_body(call, "NotImplemented", "not <served> here")
+    headers = {"content-type": content_type, "x-amzn-errortype": "NotImplemented"}
+    model = get_session().get_service_model(service)
+    shape = model.shape_for(model.shape_names[0])
+    parsed = create_parser(model.metadata["protocol"]).parse({"status_code": 501, "headers": headers, "body": body}, shape)
+    assert (parsed["Error"]["Code"], parsed["Error"]["Message"]) == ("NotImplemented", "not <served> here")
+    assert wire.error_code(CIMultiDict(), body) == "NotImplemented"
+
+
+def test_the_code_of_a_json_error_has_no_namespace() -> None:
+    body = json.dumps({"__type": "com.amazonaws.dynamodb#ResourceNotFoundException"}).encode()
+    assert wire.error_code(CIMultiDict(), body) == "ResourceNotFoundException"
