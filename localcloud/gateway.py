@@ -111,7 +111,7 @@ class Gateway:
     async def _health(self) -> web.Response:
         """Say whether both emulators answer."""
         healthy = {}
-        for backend, path in ((Backend.MINISTACK, "/_ministack/health"), (Backend.MOTO, "/moto-api/data.json")):
+        for backend, path in ((Backend.MINISTACK, "/_ministack/health"), (Backend.MOTO, "/health")):
             try:
                 async with self._session.get(self._urls[backend] + path) as answer:
                     healthy[backend.value] = answer.status == 200
@@ -132,8 +132,8 @@ class Gateway:
         scope = wire.credential_scope(request.headers, request.query_string)
         if scope is None:
             call = Call("", None, "", "", f"{request.method} {request.path}")
-            answer = _refusal(call, 403, "MissingAuthenticationToken", "Request is missing Authentication Token")
-            return self._record(call, Backend.GATEWAY, answer, started)
+            refused = _refusal(call, 403, "MissingAuthenticationToken", "Request is missing Authentication Token")
+            return self._record(call, Backend.GATEWAY, refused, started)
         operation = wire.operation_name(scope.service, request.method, request.path, request.query_string, request.headers, body)
         try:
             account = await self._accounts.owner(scope.access_key, scope.region)
@@ -145,7 +145,11 @@ class Gateway:
             if intervened is not None:
                 return self._record(call, Backend.GATEWAY, intervened, started)
         backend = _backend(call)
-        return self._record(call, backend, await self._answer(request, call, body, backend), started)
+        try:
+            answer = await self._answer(request, call, body, backend)
+        except aiohttp.ClientError as error:
+            answer = _refusal(call, 503, "ServiceUnavailable", f"{backend} does not answer: {error}")
+        return self._record(call, backend, answer, started)
 
     async def _answer(self, request: web.Request, call: Call, body: bytes, backend: Backend) -> web.StreamResponse:
         if backend is Backend.GATEWAY:

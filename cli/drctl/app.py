@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from drctl import approve, executions, start, status, watch
+from drctl import approve, executions, local, start, status, validate, watch
 from drctl.cloud import Cloud
 from drctl.failures import Commands
 
@@ -23,8 +23,10 @@ app = typer.Typer(
 @app.callback()
 def drctl(
     context: typer.Context,
-    stack: Annotated[str, typer.Option(help="The orchestrator's stack.", envvar="DRCTL_STACK")] = "dr-orchestrator",
-    region: Annotated[str | None, typer.Option(help="The orchestrator's Region; by default that of your AWS configuration.")] = None,
+    stack: Annotated[str, typer.Option(metavar="NAME", help="The orchestrator's stack.", envvar="DRCTL_STACK")] = "dr-orchestrator",
+    region: Annotated[
+        str | None, typer.Option(metavar="REGION", help="The orchestrator's Region; by default that of your AWS configuration.")
+    ] = None,
 ) -> None:
     """Start and follow the phases of a disaster recovery.
 
@@ -37,12 +39,14 @@ def drctl(
     context.obj = context.obj or Cloud(stack, _command(context, stack, region))
 
 
+app.command()(validate.validate)
 app.command()(start.start)
 app.command()(approve.approve)
 app.command()(approve.reject)
 app.command()(status.status)
 app.command()(watch.watch)
 app.command()(executions.executions)
+app.add_typer(local.app)
 
 
 def _command(context: typer.Context, stack: str, region: str | None) -> str:

@@ -17,8 +17,10 @@ ExecutionOrLink = Annotated[
     str,
     typer.Argument(metavar="EXECUTION_OR_LINK", help="The execution's id, or the link from the request for approval.", show_default=False),
 ]
-Reason = Annotated[str, typer.Option(help="Why, for the audit trail.", show_default=False)]
-Approver = Annotated[str | None, typer.Option(help="Who decides; by default the last part of your ARN.", show_default=False)]
+Reason = Annotated[str, typer.Option(metavar="TEXT", help="Why, for the audit trail.", show_default=False)]
+Approver = Annotated[
+    str | None, typer.Option(metavar="NAME", help="Who decides; by default the last part of your ARN.", show_default=False)
+]
 
 
 def approve(context: typer.Context, execution_or_link: ExecutionOrLink, reason: Reason = "", approver: Approver = None) -> None:
@@ -27,7 +29,10 @@ def approve(context: typer.Context, execution_or_link: ExecutionOrLink, reason: 
     With an id, drctl makes the link itself: that needs the right to read the stack's signing secret. With a link it needs no AWS at all
     if you give your name. Exit code 1 when the page does not accept the decision.
 
-    Examples: `drctl approve 01J9ZK3M8Q4T7V2X5B6C8D0E1F --reason "seen, go"` — `drctl approve 'https://…/?token=…' --approver ann`
+    Examples:
+
+    * `drctl approve 01J9ZK3M8Q4T7V2X5B6C8D0E1F --reason "seen, go"`
+    * `drctl approve 'https://…/?token=…' --approver ann`
     """
     _decide(cloud_of(context), "approve", execution_or_link, reason, approver)
 
@@ -38,7 +43,10 @@ def reject(context: typer.Context, execution_or_link: ExecutionOrLink, reason: R
     With an id, drctl makes the link itself: that needs the right to read the stack's signing secret. With a link it needs no AWS at all
     if you give your name. Exit code 1 when the page does not accept the decision.
 
-    Examples: `drctl reject 01J9ZK3M8Q4T7V2X5B6C8D0E1F --reason "not during the sale"` — `drctl reject 'https://…/?token=…' --approver ann`
+    Examples:
+
+    * `drctl reject 01J9ZK3M8Q4T7V2X5B6C8D0E1F --reason "not during the sale"`
+    * `drctl reject 'https://…/?token=…' --approver ann`
     """
     _decide(cloud_of(context), "reject", execution_or_link, reason, approver)
 

@@ -16,13 +16,16 @@ from drctl.wording import moment, plain
 
 def executions(
     context: typer.Context,
-    application: Annotated[str, typer.Argument(help="The application.", show_default=False)],
+    application: Annotated[str, typer.Argument(metavar="APPLICATION", help="As its folder of manifests is called.", show_default=False)],
     limit: Annotated[int, typer.Option(min=1, max=1000, help="How many, at most.")] = 20,
     output: OutputOption = Output.TEXT,
 ) -> None:
     """List an application's executions and refused requests, newest first.
 
-    Examples: `drctl executions storefront` — `drctl executions storefront --limit 1 -o json | jq -r .[0].id`
+    Examples:
+
+    * `drctl executions storefront`
+    * `drctl executions storefront --limit 1 -o json | jq -r .[0].id`
     """
     found = cloud_of(context).table.executions(application, limit)
     if output is Output.JSON:

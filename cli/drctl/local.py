@@ -30,7 +30,8 @@ _out = Console(highlight=False, soft_wrap=True, emoji=False)
 _err = Console(stderr=True, highlight=False, soft_wrap=True, emoji=False)
 
 StateDir = Annotated[
-    Path, typer.Option("--state-dir", help="Where the local cloud keeps its logs and state.", file_okay=False, show_default=".local/cloud")
+    Path,
+    typer.Option("--state-dir", file_okay=False, show_default=".local/cloud", help="Where the local cloud keeps its logs and state."),
 ]
 _DEFAULT_STATE_DIR = REPOSITORY / ".local" / "cloud"
 

@@ -21,26 +21,35 @@ _POLL_SECONDS = 0.5
 
 def start(
     context: typer.Context,
-    application: Annotated[str, typer.Argument(help="The application, as its folder of manifests is called.", show_default=False)],
-    phase: Annotated[Phase, typer.Argument(help="What to run.", case_sensitive=False, show_default=False)],
-    target: Annotated[str, typer.Option(help="The Region that the phase acts on.", show_default=False)],
-    source: Annotated[str, typer.Option(help="The other Region.", show_default=False)],
-    reason: Annotated[str, typer.Option(help="Why, for the approvers and the audit trail.", show_default=False)],
+    application: Annotated[str, typer.Argument(metavar="APPLICATION", help="As its folder of manifests is called.", show_default=False)],
+    phase: Annotated[
+        Phase,
+        typer.Argument(metavar="PHASE", help="INSTANTIATE, ACTIVATE, CLEANUP or REPLICATE.", case_sensitive=False, show_default=False),
+    ],
+    target: Annotated[str, typer.Option(metavar="REGION", help="The Region that the phase acts on.", show_default=False)],
+    source: Annotated[str, typer.Option(metavar="REGION", help="The other Region.", show_default=False)],
+    reason: Annotated[str, typer.Option(metavar="TEXT", help="Why, for the approvers and the audit trail.", show_default=False)],
     mode: Annotated[
         Mode | None,
         typer.Option(
+            metavar="MODE",
             case_sensitive=False,
             help="planned: no data may be lost; unplanned: the source may be dark, data loss is accepted; drill: production stays "
             "untouched. ACTIVATE has no default, the others have planned.",
             show_default=False,
         ),
     ] = None,
-    requested_by: Annotated[str | None, typer.Option(help="Who asks; by default the last part of your ARN.", show_default=False)] = None,
+    requested_by: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Who asks; by default the last part of your ARN.", show_default=False)
+    ] = None,
     manifest: Annotated[
-        str | None, typer.Option(help="Key in the manifest bucket; by default APPLICATION/Phase.json.", show_default=False)
+        str | None, typer.Option(metavar="KEY", help="Key in the manifest bucket; by default APPLICATION/Phase.json.", show_default=False)
     ] = None,
     client_token: Annotated[
-        str | None, typer.Option(help="Makes a repetition harmless: one token, one execution. By default a new one.", show_default=False)
+        str | None,
+        typer.Option(
+            metavar="TOKEN", help="Makes a repetition harmless: one token, one execution. By default a new one.", show_default=False
+        ),
     ] = None,
     wait: Annotated[bool, typer.Option("--wait", help="Watch it to its end, as drctl watch does.")] = False,
 ) -> None:
@@ -49,8 +58,10 @@ def start(
     Prints the execution's id. Exit code 2 when the request is refused, with everything that is wrong with it; 1 when there is no
     answer within a minute; with `--wait`, that of `drctl watch`.
 
-    Examples: `drctl start storefront INSTANTIATE --target us-west-2 --source us-east-1 --reason "monthly drill"` —
-    `drctl start storefront ACTIVATE --target us-west-2 --source us-east-1 --mode unplanned --reason "us-east-1 is down" --wait`
+    Examples:
+
+    * `drctl start storefront INSTANTIATE --target us-west-2 --source us-east-1 --reason "monthly drill"`
+    * `drctl start storefront ACTIVATE --target us-west-2 --source us-east-1 --mode unplanned --reason "us-east-1 is down" --wait`
     """
     cloud = cloud_of(context)
     token = client_token or str(ULID())

@@ -22,7 +22,7 @@ class Output(StrEnum):
 
 
 ExecutionId = Annotated[str, typer.Argument(metavar="EXECUTION", help="The execution's id.", show_default=False)]
-OutputOption = Annotated[Output, typer.Option("--output", "-o", help="For people, or for programs.")]
+OutputOption = Annotated[Output, typer.Option("--output", "-o", metavar="text|json", help="For people, or for programs.")]
 
 
 def status(context: typer.Context, execution_id: ExecutionId, output: OutputOption = Output.TEXT) -> None:
@@ -33,7 +33,10 @@ def status(context: typer.Context, execution_id: ExecutionId, output: OutputOpti
     Exit code 0 while it is under way and when it has succeeded, also with accepted failures;
     1 when it is FAILED (halted), REJECTED, EXPIRED, CANCELLED or ABANDONED, or the request was refused; 2 when there is none.
 
-    Examples: `drctl status 01J9ZK3M8Q4T7V2X5B6C8D0E1F` — `drctl status 01J9ZK3M8Q4T7V2X5B6C8D0E1F -o json | jq .next`
+    Examples:
+
+    * `drctl status 01J9ZK3M8Q4T7V2X5B6C8D0E1F`
+    * `drctl status 01J9ZK3M8Q4T7V2X5B6C8D0E1F -o json | jq .next`
     """
     cloud = cloud_of(context)
     found = cloud.load(execution_id)

@@ -114,13 +114,18 @@ def _board(state: State, now: datetime, zero: datetime) -> Group:
 def watch(
     context: typer.Context,
     execution_id: ExecutionId,
-    timeout: Annotated[float | None, typer.Option(min=0, help="Stop watching after so many seconds.", show_default=False)] = None,
+    timeout: Annotated[
+        float | None, typer.Option(metavar="SECONDS", min=0, help="Stop watching after so many seconds.", show_default=False)
+    ] = None,
 ) -> None:
     """Follow an execution until it has ended or is halted: live on a terminal, else one line for each event.
 
     Exit code 0 only when it SUCCEEDED; 1 for every other end, and when the time is up. Interrupting it stops nothing but the watching.
 
-    Examples: `drctl watch 01J9ZK3M8Q4T7V2X5B6C8D0E1F` — `drctl watch 01J9ZK3M8Q4T7V2X5B6C8D0E1F --timeout 900 > activate.log`
+    Examples:
+
+    * `drctl watch 01J9ZK3M8Q4T7V2X5B6C8D0E1F`
+    * `drctl watch 01J9ZK3M8Q4T7V2X5B6C8D0E1F --timeout 900 > activate.log`
     """
     cloud = cloud_of(context)
     found = cloud.load(execution_id)

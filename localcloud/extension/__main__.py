@@ -5,9 +5,10 @@ Run: python -m localcloud.extension --socket FD
 
 import argparse
 import socket
+import threading
 import traceback
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
 from werkzeug.serving import make_server
@@ -18,11 +19,15 @@ if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIEnvironment
 
 
+HEALTH_PATH: Final = "/health"
+
+
 class Server(DomainDispatcherApplication):
-    """moto's dispatcher, except that a failure inside moto is answered in plain words instead of a page of HTML."""
+    """moto's dispatcher, one request at a time, with a failure inside moto answered in words instead of a page of HTML."""
 
     def __init__(self) -> None:
         super().__init__(create_backend_app)
+        self._turn = threading.Lock()  # moto walks through dictionaries that other requests would change under it
 
     def get_application(self, environ: "WSGIEnvironment") -> Any:
         """Let the service's application raise, so that __call__ sees what happened."""
@@ -32,8 +37,12 @@ class Server(DomainDispatcherApplication):
 
     def __call__(self, environ: "WSGIEnvironment", start_response: "StartResponse") -> Iterable[bytes]:
         """Serve one request."""
+        if environ["PATH_INFO"] == HEALTH_PATH:
+            start_response("200 OK", [("Content-Type", "text/plain")])
+            return [b"ok"]
         try:
-            answer: Iterable[bytes] = super().__call__(environ, start_response)
+            with self._turn:
+                answer: Iterable[bytes] = super().__call__(environ, start_response)
         except NotImplementedError as error:
             start_response("501 Not Implemented", [("Content-Type", "text/plain")])
             return [str(error).encode()]

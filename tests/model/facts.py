@@ -2,92 +2,170 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from datetime import timedelta
-from functools import cache
-from typing import TypeVar
+from datetime import datetime, timedelta
+from typing import Any
 
-from dr_core.commands import NotAllowedError
-from dr_core.records import Approval, Execution, Kind, Layer, Move, Resource, State
+from dr_core.commands import Command, NotAllowedError
+from dr_core.execution import decide, lost_wake_ups
+from dr_core.records import Approval, Event, Execution, Layer, Move, Resource, State
 from dr_core.triggers import Trigger
 
-from tests.support.memory_table import T0, LayerPlan, Lock, MemoryTable, begin, changed
+from tests.support.memory_table import T0, Key, LayerPlan, MemoryTable, Record, begin
 
-# Every decision is taken at one moment; what is due is due, a lease or a deadline has passed or has not.
+# Every decision is taken at one moment: what is due is due; a lease or a deadline has passed or has not.
 NOW = T0 + timedelta(days=1)
 PAST, FUTURE = NOW - timedelta(hours=12), NOW + timedelta(hours=12)
 
-Record = Execution | Layer | Resource | Approval | Lock
-Decide = Callable[[State, Trigger], Move | None]
-T = TypeVar("T", Execution, Layer, Resource, Approval, Lock)
+Decide = Callable[[State, Any], Move | None]
+# What a reader holds in hand: all records as they were, by an interned number.
+Facts = int
+
+
+def really(state: State, trigger: Trigger) -> Move | None:
+    """The product's own decision."""
+    return decide(state, trigger, NOW)
 
 
 @dataclass(frozen=True, slots=True)
-class Facts:
-    """All records of one execution."""
+class Committed:
+    """What a move led to."""
 
-    execution: Execution
-    layers: tuple[Layer, ...]
-    resources: tuple[Resource, ...]
-    approval: Approval
-    locks: tuple[Lock, ...]
+    facts: Facts
+    events: tuple[Event, ...]
 
-    @property
-    def is_due(self) -> bool:
+
+class Book:
+    """Every set of records that was ever reached, by number; decisions and commits are made once for each."""
+
+    def __init__(self, layers: Sequence[LayerPlan], decides: Decide = really) -> None:
+        self._decides = decides
+        table = MemoryTable()
+        begin(table, layers)
+        self.keys: tuple[Key, ...] = tuple(table.records)
+        self._numbers: dict[tuple[Record, ...], Facts] = {}
+        self._tables: list[MemoryTable] = []
+        self._moves: list[Move] = []
+        self._move_numbers: dict[object, int] = {}
+        self._decided: dict[tuple[object, ...], int | None] = {}
+        self._committed: dict[tuple[Facts, int], Committed | None] = {}
+        self._lost: dict[Facts, tuple[Event, ...]] = {}
+        self._layer_numbers: dict[tuple[Layer, ...], int] = {}
+        self._layers: list[tuple[Layer, ...]] = []
+        self._layers_of: list[int] = []
+        self._resources: list[tuple[Resource, ...]] = []
+        self._due: list[bool] = []
+        self.start = self._intern(table)
+
+    def table(self, facts: Facts) -> MemoryTable:
+        """The records themselves."""
+        return self._tables[facts]
+
+    def resources(self, facts: Facts) -> tuple[Resource, ...]:
+        """All resources, in order of their ids."""
+        return self._resources[facts]
+
+    def is_due(self, facts: Facts) -> bool:
         """Whether the sweep can see the execution."""
-        return any(record.due_at is not None for record in (self.execution, self.approval, *self.resources))
+        return self._due[facts]
 
+    def layers(self, facts: Facts) -> int:
+        """The layers alone, as the first read of a snapshot gives them, by number."""
+        return self._layers_of[facts]
 
-def initial(layers: Sequence[LayerPlan]) -> Facts:
-    """An execution that waits for its approval."""
-    table = MemoryTable()
-    begin(table, layers)
-    locks = (Lock("e1"), Lock("e1"))
-    return timeless(Facts(table.execution("e1"), table.layers("e1"), table.resources("e1"), table.approval("e1"), locks))
+    def decide(self, layers: int, facts: Facts, trigger: object) -> int | None:
+        """The number of the move that follows, from layers that were read before everything else. None if nothing does."""
+        key = (layers, facts, trigger)
+        if key not in self._decided:
+            self._decided[key] = self._decide(replace(self.table(facts).load("e1"), layers=self._layers[layers]), trigger)
+        return self._decided[key]
 
-
-def timeless(facts: Facts) -> Facts:
-    """The facts without the moments and texts that no decision depends on."""
-    return Facts(
-        replace(facts.execution, requested_at=PAST, started_at=None, ended_at=None, resumed_at=None, due_at=_due(facts.execution), outcome_detail=""),
-        tuple(replace(layer, started_at=None, ended_at=None) for layer in facts.layers),
-        tuple(map(_timeless_resource, facts.resources)),
-        replace(facts.approval, expires_at=FUTURE, asked_at=None, decided_at=None, due_at=_due(facts.approval), reason=""),
-        facts.locks,
-    )
-
-
-def _due(record: Execution | Resource | Approval) -> object:
-    return None if record.due_at is None else PAST
-
-
-def _timeless_resource(resource: Resource) -> Resource:
-    return replace(
-        resource,
-        lease_until=resource.lease_until and (FUTURE if resource.lease_until > NOW else PAST),
-        deadline_at=resource.deadline_at and (FUTURE if resource.deadline_at > NOW else PAST),
-        next_at=None if resource.next_at is None else PAST,
-        due_at=_due(resource),
-        started_at=None,
-        ended_at=None,
-        detail="",
-        percent=None,
-        failure=None,
-        handles=None,
-        before=None,
-    )
-
-
-def applied(facts: Facts, move: Move) -> Facts | None:
-    """The facts after the move, or None if one of its conditions does not hold."""
-    by_key: dict[tuple[Kind, str], Record] = {(Kind.EXECUTION, ""): facts.execution, (Kind.APPROVAL, ""): facts.approval}
-    by_key |= {(Kind.LAYER, str(layer.number)): layer for layer in facts.layers}
-    by_key |= {(Kind.RESOURCE, resource.id): resource for resource in facts.resources}
-    regions = (facts.execution.source_region, facts.execution.target_region)
-    by_key |= {(Kind.LOCK, region): lock for region, lock in zip(regions, facts.locks, strict=True)}
-    for change in move.changes:
-        record = by_key[change.kind, change.key]
-        if any(getattr(record, name) != value for name, value in change.expected.items()):
+    def _decide(self, state: State, trigger: object) -> int | None:
+        try:
+            move = self._decides(state, trigger)
+        except NotAllowedError:
+            assert isinstance(trigger, Command)
             return None
-    for change in move.changes:
-        by_key[change.kind, change.key] = changed(by_key[change.kind, change.key], change)
-    ...
+        if move is None:
+            return None
+        key = (tuple((c.kind, c.key, _items(c.expected), _items(c.values)) for c in move.changes), repr(move.events))
+        if key not in self._move_numbers:
+            self._move_numbers[key] = len(self._moves)
+            self._moves.append(move)
+        return self._move_numbers[key]
+
+    def commit(self, facts: Facts, move: int) -> Committed | None:
+        """What the move leads to, or None if one of its conditions no longer holds."""
+        key = (facts, move)
+        if key not in self._committed:
+            table = MemoryTable(dict(self.table(facts).records))
+            done = table.commit("e1", self._moves[move])
+            self._committed[key] = Committed(self._intern(table), tuple(table.timeline("e1"))) if done else None
+        return self._committed[key]
+
+    def lost(self, facts: Facts) -> tuple[Event, ...]:
+        """What the sweep would send again."""
+        if facts not in self._lost:
+            self._lost[facts] = lost_wake_ups(self.table(facts).load("e1"), NOW)
+        return self._lost[facts]
+
+    def with_resource(self, facts: Facts, resource: Resource) -> Facts:
+        """The same with another resource: time has passed for it."""
+        table = MemoryTable(dict(self.table(facts).records))
+        key = next(key for key, record in table.records.items() if isinstance(record, Resource) and record.id == resource.id)
+        table.records[key] = resource
+        return self._intern(table)
+
+    def _intern(self, table: MemoryTable) -> Facts:
+        records = tuple(timeless(table.records[key]) for key in self.keys)
+        if records not in self._numbers:
+            self._numbers[records] = len(self._tables)
+            kept = MemoryTable(dict(zip(self.keys, records, strict=True)))
+            self._tables.append(kept)
+            layers = kept.layers("e1")
+            if layers not in self._layer_numbers:
+                self._layer_numbers[layers] = len(self._layers)
+                self._layers.append(layers)
+            self._layers_of.append(self._layer_numbers[layers])
+            self._resources.append(kept.resources("e1"))
+            self._due.append(bool(kept.due(PAST)))
+        return self._numbers[records]
+
+
+def _items(values: object) -> tuple[tuple[str, object], ...]:
+    return tuple(sorted(dict(values).items()))  # type: ignore[call-overload]
+
+
+def timeless(record: Record) -> Record:
+    """The record without the moments and texts that no decision depends on."""
+    if isinstance(record, Execution):
+        return replace(
+            record, requested_at=PAST, started_at=None, ended_at=None, resumed_at=None, due_at=_due(record.due_at), outcome_detail=""
+        )
+    if isinstance(record, Layer):
+        return replace(record, started_at=None, ended_at=None)
+    if isinstance(record, Approval):
+        return replace(record, expires_at=FUTURE, asked_at=None, decided_at=None, due_at=_due(record.due_at), reason="")
+    if isinstance(record, Resource):
+        return replace(
+            record,
+            lease_until=_passed(record.lease_until),
+            deadline_at=_passed(record.deadline_at),
+            next_at=_due(record.next_at),
+            due_at=_due(record.due_at),
+            started_at=None,
+            ended_at=None,
+            detail="",
+            percent=None,
+            failure=None,
+            handles=None,
+            before=None,
+        )
+    return record
+
+
+def _due(moment: datetime | None) -> datetime | None:
+    return None if moment is None else PAST
+
+
+def _passed(moment: datetime | None) -> datetime | None:
+    return None if moment is None else FUTURE if moment > NOW else PAST

@@ -61,6 +61,7 @@ class World:
     time: clock.ManualClock
     session: boto3.Session = field(default_factory=lambda: _session())
     calls: list[Call] = field(default_factory=list)
+    only_look: bool = False  # `drive` observes, records and preflights, and does not act
     _answers: dict[tuple[str, str], tuple[dict[str, Any] | Exception, int]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -133,6 +134,11 @@ class World:
     ) -> Status:
         """What an executor does with a resource: act when a step is due, let half a minute pass, look again; until done or failed."""
         status = Status.not_started()
+        if self.only_look:
+            module = self.module(kind, phase, mode, region=region, handles=handles)
+            module.record_before(raw)
+            module.obstacles(raw)
+            return module.observe(raw)
         for _ in range(steps):
             module = self.module(kind, phase, mode, region=region, handles=handles)
             status = module.observe(raw)

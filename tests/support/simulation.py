@@ -21,7 +21,23 @@ from tests.support.world import World, outcome_of
 
 # No handler outlives its function's time-out: less than the lease, so that a lease that has expired has no living holder.
 FUNCTION_TIMEOUT = timedelta(seconds=60)
-_IGNORED = frozenset({DetailType.EXECUTION_REQUESTED, DetailType.RESOURCE_STARTED})
+# What the template's rules bring to a function; nobody reacts to the rest.
+ADVANCES = frozenset(
+    {
+        DetailType.APPROVAL_GRANTED,
+        DetailType.APPROVAL_REJECTED,
+        DetailType.APPROVAL_EXPIRED,
+        DetailType.EXECUTION_RESUMED,
+        DetailType.EXECUTION_CANCELLING,
+        DetailType.LAYER_STARTED,
+        DetailType.LAYER_REOPENED,
+        DetailType.RESOURCE_SUCCEEDED,
+        DetailType.RESOURCE_FAILED,
+        DetailType.RESOURCE_TIMED_OUT,
+        DetailType.RESOURCE_SKIPPED,
+    }
+)
+_ROUTED = ADVANCES | {DetailType.APPROVAL_REQUESTED, DetailType.RESOURCE_REQUESTED, DetailType.RESOURCE_WAITING}
 _MOST_STEPS = 60
 
 Steps = Generator[None, None, None]
@@ -86,7 +102,7 @@ class Simulation:
     def relay(self) -> None:
         """Each event that was stored becomes a message, unless the bus is down."""
         for stored in self.table.events[self._relayed :]:
-            if stored.event.detail_type not in _IGNORED:
+            if stored.event.detail_type in _ROUTED:
                 self.send(stored.execution_id, stored.event)
         self._relayed = len(self.table.events)
 

@@ -314,6 +314,21 @@ def test_a_hopeless_file_gives_a_readable_number_of_problems_with_printable_keys
     assert all(problem.key.isprintable() and len(problem.key) < 100 for problem in found)
 
 
+@pytest.mark.timeout(10)
+@pytest.mark.parametrize(
+    "text",
+    [
+        "[" + ",".join(["{}"] * 300_000) + "]",
+        '[{"layer": 1, "resources": [' + ",".join(["{}"] * 300_000) + "]}]",
+        '[{"' + "x" * 900_000 + '": 1}]',
+        "[" + ",".join(["NaN"] * 100_000) + "]",
+    ],
+    ids=["layers", "resources", "a key", "numbers"],
+)
+def test_a_hopeless_file_is_refused_in_no_time(text: str) -> None:
+    assert len(problems(text)) <= 501
+
+
 @pytest.mark.parametrize(
     ("word", "meant"),
     [

@@ -2,6 +2,7 @@
 
 import json
 from io import BytesIO
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -176,7 +177,7 @@ def test_the_client_waits_as_long_as_a_function_can_run_and_calls_once(world: Wo
 
 def test_calls_that_take_too_long_together_end_within_the_lease(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     now = iter([0.0, 600.0, 899.5])
-    monkeypatch.setattr(lambda_function.time, "monotonic", lambda: next(now))
+    monkeypatch.setattr(lambda_function, "time", SimpleNamespace(monotonic=lambda: next(now)))
     answer(world, 200)
     module = world.module(LambdaFunction, ACTIVATE)
     with pytest.raises(ModuleError, match="give each function a resource of its own"):

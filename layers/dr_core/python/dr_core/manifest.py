@@ -16,7 +16,9 @@ from dr_core.errors import InvalidInputError, Problem
 from dr_core.findings import Finding, Path, dotted, explain, shown
 from dr_core.json_document import NotJsonError, read_json
 from dr_core.manifest_rules import (
+    MAX_LAYERS,
     MAX_RESOURCES,
+    MAX_RESOURCES_PER_LAYER,
     NOT_BOOL,
     SYNONYMS,
     AccountId,
@@ -29,11 +31,10 @@ from dr_core.manifest_rules import (
     number_of,
     own_phase_of,
     stray,
+    without_excess,
 )
 from dr_core.phases import Phase
 
-MAX_LAYERS = 20
-MAX_RESOURCES_PER_LAYER = 100
 MAX_PARAMETER_BYTES = 32 * 1024  # of one resource, as JSON
 _MOST_PROBLEMS = 500
 
@@ -164,17 +165,23 @@ def read_manifest(text: bytes | str, file: str, application: str | None, phase: 
     if body is not document:
         findings = [Finding(("layers", *one.path), one.message, one.remedy) for one in findings]
     findings += broken_rules(body, application, phase)
-    plain, found = accounts_beside(body)
+    plain, found = accounts_beside(without_excess(body))
     findings += found
     manifest = None
     try:
         manifest = Manifest.model_validate(plain)
     except ValidationError as error:
         findings += explain(error, body, Manifest, synonyms=SYNONYMS)
-    problems = [_located(file, body, finding, bare=body is not document) for finding in findings[:_MOST_PROBLEMS]]
-    if len(findings) > _MOST_PROBLEMS:
-        problems.append(problem(file, "", "", Finding((), f"and {len(findings) - _MOST_PROBLEMS} problems more", "mend these first")))
+    problems = at_most([_located(file, body, finding, bare=body is not document) for finding in findings])
     return Reading(None if problems else manifest, tuple(islice(_sound(plain), MAX_RESOURCES)), problems, own_phase_of(body))
+
+
+def at_most(problems: list[Problem]) -> list[Problem]:
+    """As many problems as anybody reads, and how many more there are."""
+    if len(problems) <= _MOST_PROBLEMS:
+        return problems
+    more = Finding((), f"and {len(problems) - _MOST_PROBLEMS} problems more", "mend these first")
+    return [*problems[:_MOST_PROBLEMS], problem(problems[0].file, "", "", more)]
 
 
 def problem(file: str, layer: str, resource: str, finding: Finding) -> Problem:

@@ -12,6 +12,8 @@ from pydantic_core import PydanticCustomError
 from dr_core.findings import Finding, Path, shown
 from dr_core.phases import Phase
 
+MAX_LAYERS = 20
+MAX_RESOURCES_PER_LAYER = 100
 MAX_RESOURCES = 500
 SYNONYMS = {"resourceType": "action", "type": "action", "module": "action", "name": "resourceName", "failurePolicy": "policy"}
 _ACCOUNT = "AccountId"
@@ -133,6 +135,17 @@ def _contradictions(body: dict[str, Any], application: str | None, phase: Phase 
     own_phase = own_phase_of(body)
     if phase and own_phase and own_phase is not phase:
         yield Finding(("phase",), f"the manifest is for {own_phase}, and is used for {phase}", "use the phase's own")
+
+
+def without_excess(body: dict[str, Any]) -> dict[str, Any]:
+    """As many layers and resources as the limits allow and one more, so that the models still see that there are too many."""
+    if not isinstance(body.get("layers"), list):
+        return body
+    layers = body["layers"][: MAX_LAYERS + 1]
+    for position, raw_layer in children({"layers": layers}, "layers"):
+        if isinstance(raw_layer.get("resources"), list):
+            layers[position] = {**raw_layer, "resources": raw_layer["resources"][: MAX_RESOURCES_PER_LAYER + 1]}
+    return {**body, "layers": layers}
 
 
 def accounts_beside(body: dict[str, Any]) -> tuple[dict[str, Any], list[Finding]]:

@@ -88,6 +88,8 @@ class Table:
         self._connection = Connection()
         for item in ITEMS:
             item.Meta.table_name = name
+            # One client for all items: each would make its own, a tenth of a second apiece when a function starts.
+            item._get_connection().connection._client = self._connection.client
 
     # --- reading ---
 

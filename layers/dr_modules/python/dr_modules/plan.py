@@ -10,7 +10,7 @@ from pydantic_core import ErrorDetails
 
 from dr_core.errors import InvalidInputError, Problem
 from dr_core.findings import Finding, Path, explain, has_step, shown, suggestion
-from dr_core.manifest import Manifest, Resource, is_oversized, problem, read_manifest
+from dr_core.manifest import Manifest, Resource, at_most, is_oversized, problem, read_manifest
 from dr_core.phases import Phase
 from dr_core.records import Layer as LayerRecord
 from dr_core.records import LayerStatus, ResourceStatus
@@ -44,7 +44,7 @@ def check_manifest(text: bytes | str, file: str, application: str | None, phase:
         remedy = 'call the file Instantiate.json, Activate.json, Cleanup.json or Replicate.json, or write "phase" into it'
         problems.append(Problem(file, "", "", "phase", "it is not known which phase the manifest is for", remedy))
     if reading.manifest is None or problems:
-        raise InvalidInputError(problems)
+        raise InvalidInputError(at_most(problems))
     return reading.manifest
 
 
@@ -84,7 +84,7 @@ def plan(manifest: Manifest, file: str, phase: Phase, modules: Modules, resolver
                 identity = f"{layer.number:04d}-{position:03d}"
                 resources.append(_record(identity, layer.number, resource, account, parameters, phase, modules[resource.action]))
     if problems:
-        raise InvalidInputError(problems)
+        raise InvalidInputError(at_most(problems))
     return Plan(tuple(layers), tuple(resources))
 
 

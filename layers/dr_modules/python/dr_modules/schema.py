@@ -10,8 +10,8 @@ from typing import Any
 
 from pydantic import TypeAdapter
 
-from dr_core.manifest import MAX_LAYERS, Manifest
-from dr_core.manifest_rules import AccountId
+from dr_core.manifest import Manifest
+from dr_core.manifest_rules import MAX_LAYERS, AccountId
 from dr_modules.base import DRModule, modules
 
 Schema = dict[str, Any]

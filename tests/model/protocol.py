@@ -1,0 +1,374 @@
+"""The protocol as a model: the product's decisions between handlers that run side by side, over a network without promises.
+
+Messages: on `mono` what was ever sent can be delivered for ever (repeated, reordered, late or never); on `lossy` each is delivered once,
+and any may vanish. A handler reads the layers, then the rest, decides, and commits some time later: at most `gap` handlers are between
+read and commit at once, the others read and commit in one step. Executors also stop between observing, acting and recording.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from typing import Literal, NamedTuple, TypeVar
+
+from dr_core.commands import Command
+from dr_core.errors import ErrorClass
+from dr_core.records import DetailType, Event, Failure, Resource, ResourceStatus
+from dr_core.triggers import Checked, Claim, Expire, Outcome, Started, Trigger, Vote, Wake
+
+from tests.model.checker import Step
+from tests.model.facts import PAST, Book, Committed, Decide, Facts, really
+from tests.support.memory_table import SHA, LayerPlan, ResourcePlan
+from tests.support.simulation import ADVANCES
+
+T = TypeVar("T")
+World = Literal["absent", "going", "done", "broken"]
+_SEEN = {
+    "absent": Outcome("NOT_STARTED"),
+    "going": Outcome("IN_PROGRESS"),
+    "done": Outcome("DONE"),
+    "broken": Outcome("FAILED", failure=Failure("Broken", ErrorClass.RETRYABLE, "it broke")),
+}
+
+
+class Message(NamedTuple):
+    """What lies in a queue. `number` is the resource's."""
+
+    kind: Literal["wake", "start", "check", "ended"]
+    number: int = 0
+    attempt: int = 0
+    check_no: int = 0
+
+
+class Reading(NamedTuple):
+    """A function that has read the layers, and nothing else yet."""
+
+    layers: int
+
+
+class Deciding(NamedTuple):
+    """A function that is about to commit; an executor's with its resource and the owner of the lease, a check's with its resource."""
+
+    move: int
+    who: Literal["advance", "claim", "record", "check", "order"]
+    number: int = -1
+    attempt: int = 0
+    owner: str = ""
+    takeover: bool = False
+
+
+class Executor(NamedTuple):
+    """An executor that has claimed. `seen` is what it observed, once it has."""
+
+    number: int
+    attempt: int
+    owner: str
+    takeover: bool
+    step: Literal["observe", "act", "record"] = "observe"
+    seen: str = ""
+
+
+Function = Reading | Deciding | Executor
+
+
+class Now(NamedTuple):
+    """One state of everything."""
+
+    facts: Facts
+    world: tuple[World, ...]
+    acts: tuple[tuple[int, ...], ...]
+    messages: frozenset[Message]
+    functions: frozenset[Function]
+    budget: tuple[int, ...]
+    counted: int = 0
+    wrong: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Counted:
+    """A wake-up that brings along how many endings were counted; only a mutation looks at that."""
+
+    endings: int
+
+
+@dataclass(frozen=True, slots=True)
+class Mutation:
+    """A protection that is taken away from the protocol, to see that the search misses it."""
+
+    decides: Decide = really
+    counts_endings: bool = False
+    lease_too_short: bool = False
+    takeover_acts_on_failed: bool = False
+    sweeps: bool = True
+
+
+@dataclass(frozen=True)
+class Variant:
+    """What is searched: how many resources each layer has, the network, and how often what may go wrong."""
+
+    layers: tuple[int, ...] = (2, 1)
+    network: Literal["mono", "lossy"] = "mono"
+    crash: int = 0
+    broken: int = 0
+    deadline: int = 0
+    repoll: int = 0
+    pause: int = 0
+    cancel: int = 0
+    retry: int = 0
+    skip: int = 0
+    abandon: int = 0
+    force_complete: int = 0
+    gap: int = 1
+    max_attempts: int = 1
+    votes: bool = False
+    policy: Literal["drain", "failFast", "continue"] = "drain"
+    mutation: Mutation = field(default_factory=Mutation)
+
+
+_BUDGETS = ("crash", "broken", "deadline", "repoll", "pause", "cancel", "retry", "skip", "abandon", "force-complete")
+_ATTEMPTS = 6
+
+
+class Protocol:
+    """The transitions of a variant."""
+
+    def __init__(self, variant: Variant) -> None:
+        self.variant = variant
+        self.mutation = variant.mutation
+        plans = [
+            LayerPlan(i + 1, tuple(ResourcePlan(f"r{i + 1}{k}", variant.max_attempts) for k in range(size)), variant.policy)
+            for i, size in enumerate(variant.layers)
+        ]
+        self.book = Book(plans, self.mutation.decides)
+        self.ids = tuple(r.id for r in self.book.table(self.book.start).resources("e1"))
+        self.numbers = {resource_id: number for number, resource_id in enumerate(self.ids)}
+        self.lossy = variant.network == "lossy"
+        self._orders_of: dict[Facts, list[tuple[str, str, Trigger]]] = {}
+
+    def start(self) -> Now:
+        """An approved execution, or with `votes` one that waits for its approval."""
+        size = len(self.ids)
+        budget = tuple(int(getattr(self.variant, name.replace("-", "_"))) for name in _BUDGETS)
+        now = Now(self.book.start, ("absent",) * size, ((0,) * _ATTEMPTS,) * size, frozenset(), frozenset(), budget)
+        if self.variant.votes:
+            return now
+        voted = self.book.decide(self.book.layers(now.facts), now.facts, Vote(True, "ann", "", SHA))
+        assert voted is not None
+        return self._committed(now, self.book.commit(now.facts, voted))
+
+    # --- transitions ---
+
+    def steps(self, now: Now) -> Iterator[Step[Now]]:
+        """Everything that may happen next."""
+        if now.wrong:
+            return
+        for message in now.messages:
+            if self.lossy:
+                yield Step(f"lose {_text(message)}", now._replace(messages=now.messages - {message}), helps=False)
+            yield from self._deliver(now, message)
+        for function in now.functions:
+            if (budget := self._spend(now, "crash")) is not None:
+                yield Step(f"crash {_text(function)}", self._without(now, function)._replace(budget=budget), helps=False)
+            yield from self._run(now, function)
+        yield from self._environment(now)
+        yield from self._people(now)
+        if self.mutation.sweeps:
+            yield from self._sweep(now)
+
+    def _deliver(self, now: Now, message: Message) -> Iterator[Step[Now]]:
+        rest = now if not self.lossy else now._replace(messages=now.messages - {message})
+        label = _text(message)
+        if message.kind == "wake":
+            if self._may_pause(now):
+                yield Step(f"read {label}", self._with(rest, Reading(self.book.layers(now.facts))))
+            else:
+                yield self._at_once(label, rest, Wake(), Deciding(-1, "advance"))
+        elif message.kind == "ended":
+            counted = rest._replace(counted=min(rest.counted + 1, 9))
+            yield self._at_once(label, counted, Wake(), Deciding(-1, "advance"))
+        elif message.kind == "start":
+            held_by = self.resource(now.facts, message.number).lease_owner
+            owner = "b" if held_by == "a" else "a"
+            takeover = held_by is not None
+            trigger = Claim(self.ids[message.number], message.attempt, owner)
+            yield self._later(label, rest, trigger, Deciding(-1, "claim", message.number, message.attempt, owner, takeover))
+        else:
+            yield from self._check(label, now, rest, message)
+
+    def _check(self, label: str, now: Now, rest: Now, message: Message) -> Iterator[Step[Now]]:
+        seen = now.world[message.number]
+        resource = self.resource(now.facts, message.number)
+        goes_on = seen in ("absent", "going") and resource.deadline_at != PAST
+        if goes_on and (resource.attempt, resource.check_no) == (message.attempt, message.check_no):
+            budget = self._spend(now, "repoll")
+            if budget is None:
+                return  # one more check would only look the same again
+            rest = rest._replace(budget=budget)
+        trigger = Checked(self.ids[message.number], message.attempt, message.check_no, _SEEN[seen], 0.0, 0.0)
+        yield self._later(f"{label} {seen}", rest, trigger, Deciding(-1, "check", message.number))
+
+    def _run(self, now: Now, function: Function) -> Iterator[Step[Now]]:
+        rest = self._without(now, function)
+        if isinstance(function, Reading):
+            move = self._decide(rest, Wake(), function.layers)
+            yield Step("decide", rest if move is None else self._with(rest, Deciding(move, "advance")))
+        elif isinstance(function, Deciding):
+            yield Step(f"commit {_text(function)}", self._commit(rest, function))
+        elif function.step == "observe":
+            yield Step(f"observe {_text(function)}", self._with(rest, function._replace(step="act", seen=now.world[function.number])))
+        elif function.step == "act":
+            yield self._act(rest, function)
+        else:
+            trigger = Started(
+                self.ids[function.number], function.attempt, function.owner, _SEEN[now.world[function.number]], None, 0.0, 0.0
+            )
+            record = Deciding(-1, "record", function.number, function.attempt, function.owner)
+            yield self._later(f"record {_text(function)}", rest, trigger, record)
+
+    def _act(self, rest: Now, executor: Executor) -> Step[Now]:
+        number, attempt = executor.number, executor.attempt
+        recording = executor._replace(step="record", seen="")
+        fresh = not executor.takeover or self.mutation.takeover_acts_on_failed
+        if executor.seen == "absent" or (executor.seen == "broken" and fresh):
+            acts = _put(rest.acts, number, _put(rest.acts[number], attempt, rest.acts[number][attempt] + 1))
+            acted = rest._replace(world=_put(rest.world, number, "going"), acts=acts)
+            return Step(f"act {_text(executor)}", self._with(acted, recording))
+        return Step(f"adopt {_text(executor)}", self._with(rest, recording))
+
+    def _environment(self, now: Now) -> Iterator[Step[Now]]:
+        for number, state in enumerate(now.world):
+            if state == "going":
+                yield Step(f"r{number} is done", now._replace(world=_put(now.world, number, "done")))
+                if (budget := self._spend(now, "broken")) is not None:
+                    yield Step(f"r{number} breaks", now._replace(world=_put(now.world, number, "broken"), budget=budget), helps=False)
+            resource = self.resource(now.facts, number)
+            holders = [f for f in now.functions if isinstance(f, Executor | Deciding) and f.number == number and f.owner]
+            living = [f for f in holders if f.owner == resource.lease_owner and getattr(f, "who", "") != "claim"]
+            if resource.lease_until not in (None, PAST) and (not living or self.mutation.lease_too_short):
+                expired = self.book.with_resource(now.facts, replace(resource, lease_until=PAST))
+                yield Step(f"lease of r{number} ends", now._replace(facts=expired))
+            if resource.status in (ResourceStatus.STARTING, ResourceStatus.WAITING) and resource.deadline_at != PAST:
+                nobody_acts = state == "absent" and resource.status is ResourceStatus.WAITING
+                budget = now.budget if nobody_acts else self._spend(now, "deadline")
+                if budget is not None:
+                    late = self.book.with_resource(now.facts, replace(resource, deadline_at=PAST))
+                    yield Step(f"deadline of r{number}", now._replace(facts=late, budget=budget), helps=nobody_acts)
+
+    def _people(self, now: Now) -> Iterator[Step[Now]]:
+        for name, label, trigger in self._orders(now.facts):
+            budget = self._spend(now, name) if name else now.budget
+            if budget is None:
+                continue
+            yield replace(self._later(label, now._replace(budget=budget), trigger, Deciding(-1, "order")), helps=False)
+
+    def _sweep(self, now: Now) -> Iterator[Step[Now]]:
+        if not self.book.is_due(now.facts):
+            return
+        if self._decide(now, Wake()) is not None:
+            yield self._at_once("sweep steps", now, Wake(), Deciding(-1, "advance"))
+            return
+        again = self._messages(self.book.lost(now.facts))
+        if not again <= now.messages:
+            yield Step("sweep sends", now._replace(messages=now.messages | again))
+
+    # --- reading, deciding, committing ---
+
+    def _decide(self, now: Now, trigger: Trigger | Counted, layers: int | None = None) -> int | None:
+        if self.mutation.counts_endings and isinstance(trigger, Wake):
+            trigger = Counted(now.counted)
+        return self.book.decide(self.book.layers(now.facts) if layers is None else layers, now.facts, trigger)
+
+    def _later(self, label: str, now: Now, trigger: Trigger, then: Deciding) -> Step[Now]:
+        """Read and decide; commit in a step of its own while another function may pause."""
+        move = self._decide(now, trigger)
+        if move is None:
+            return Step(f"{label}: nothing", now)
+        if self._may_pause(now):
+            return Step(f"{label}: decides", self._with(now, then._replace(move=move)))
+        return Step(label, self._commit(now, then._replace(move=move)))
+
+    def _at_once(self, label: str, now: Now, trigger: Trigger, then: Deciding) -> Step[Now]:
+        move = self._decide(now, trigger)
+        return Step(f"{label}: nothing", now) if move is None else Step(label, self._commit(now, then._replace(move=move)))
+
+    def _commit(self, now: Now, function: Deciding) -> Now:
+        committed = self.book.commit(now.facts, function.move)
+        if function.who == "advance" and self.lossy:
+            now = now._replace(messages=now.messages | {Message("wake")})  # an advance goes on until nothing follows
+        if committed is None:
+            return now
+        after = self._committed(now, committed)
+        if function.who == "claim":
+            if self.book.table(now.facts).execution("e1").status != "RUNNING":
+                return after._replace(wrong="claimed while not RUNNING")
+            return self._with(after, Executor(function.number, function.attempt, function.owner, function.takeover))
+        if function.who == "check":
+            resource = self.resource(after.facts, function.number)
+            if resource.status is ResourceStatus.WAITING:
+                check = Message("check", function.number, resource.attempt, resource.check_no)
+                return after._replace(messages=after.messages | {check})
+        return after
+
+    def _committed(self, now: Now, committed: Committed | None) -> Now:
+        assert committed is not None
+        return now._replace(facts=committed.facts, messages=now.messages | self._messages(committed.events))
+
+    def _messages(self, events: tuple[Event, ...]) -> frozenset[Message]:
+        return frozenset(message for event in events if (message := self._message(event)) is not None)
+
+    def _message(self, event: Event) -> Message | None:
+        fields = event.fields
+        number = self.numbers[str(fields["resourceId"])] if "resourceId" in fields else 0
+        if event.detail_type is DetailType.RESOURCE_REQUESTED:
+            return Message("start", number, int(str(fields["attempt"])))
+        if event.detail_type is DetailType.RESOURCE_WAITING:
+            return Message("check", number, int(str(fields["attempt"])), int(str(fields["checkNo"])))
+        if event.detail_type is DetailType.RESOURCE_SUCCEEDED and self.mutation.counts_endings:
+            return Message("ended", number)
+        return Message("wake") if event.detail_type in ADVANCES else None
+
+    # --- small change ---
+
+    def resource(self, facts: Facts, number: int) -> Resource:
+        """A resource by its number."""
+        return self.book.resources(facts)[number]
+
+    def _orders(self, facts: Facts) -> list[tuple[str, str, Trigger]]:
+        """What people may do: the budget that it takes, what to call it, and the trigger."""
+        if facts in self._orders_of:
+            return self._orders_of[facts]
+        wanted: list[tuple[str, str, Trigger]] = [("", "resume", Command("resume", "olga", ""))]
+        wanted += [(name, name, Command(name, "olga", "")) for name in ("pause", "cancel", "abandon")]  # type: ignore[arg-type]
+        for number, resource in enumerate(self.book.resources(facts)):
+            names = ("retry", "skip") if resource.status.is_failure else ("force-complete",) if resource.status == "WAITING" else ()
+            wanted += [(name, f"{name} r{number}", Command(name, "olga", "", (resource.id,))) for name in names]  # type: ignore[arg-type]
+        if self.variant.votes and self.book.table(facts).execution("e1").status == "PENDING_APPROVAL":
+            wanted += [("", "approve", Vote(True, "ann", "", SHA)), ("", "reject", Vote(False, "bob", "", SHA)), ("", "expire", Expire())]
+        orders = [order for order in wanted if self.book.decide(self.book.layers(facts), facts, order[2]) is not None]
+        self._orders_of[facts] = orders
+        return orders
+
+    def _may_pause(self, now: Now) -> bool:
+        return sum(not isinstance(f, Executor) for f in now.functions) < self.variant.gap
+
+    def _spend(self, now: Now, name: str) -> tuple[int, ...] | None:
+        index = _BUDGETS.index(name)
+        return _put(now.budget, index, now.budget[index] - 1) if now.budget[index] else None
+
+    @staticmethod
+    def _with(now: Now, function: Function) -> Now:
+        return now._replace(functions=now.functions | {function})
+
+    @staticmethod
+    def _without(now: Now, function: Function) -> Now:
+        return now._replace(functions=now.functions - {function})
+
+
+def _put(values: tuple[T, ...], index: int, value: T) -> tuple[T, ...]:
+    return (*values[:index], value, *values[index + 1 :])
+
+
+def _text(thing: Message | Function) -> str:
+    if isinstance(thing, Message):
+        return "wake" if thing.kind == "wake" else f"{thing.kind} r{thing.number} #{thing.attempt}.{thing.check_no}"
+    if isinstance(thing, Executor):
+        return f"r{thing.number} #{thing.attempt} {thing.owner}"
+    return "advance" if isinstance(thing, Reading) else thing.who + (f" r{thing.number}" if thing.number >= 0 else "")

@@ -1,0 +1,80 @@
+"""The searches: scopes in which the protocol must hold, and mutations of it that must be caught."""
+
+from collections.abc import Callable
+from dataclasses import replace
+
+from dr_core.records import Change, Kind, Move, ResourceStatus, State
+from dr_core.triggers import Claim, Wake
+
+from tests.model.checker import Result, check
+from tests.model.facts import really
+from tests.model.protocol import Counted, Mutation, Protocol, Variant
+from tests.model.safety import Properties
+
+
+def search(variant: Variant) -> Result:
+    """Search all states of the variant."""
+    protocol = Protocol(variant)
+    properties = Properties(protocol)
+    return check(protocol.start(), protocol.steps, properties.unsafe, properties.settled)
+
+
+def _without(move: Move | None, name: str, *kinds: Kind) -> Move | None:
+    """The move with one guard taken out of its conditions."""
+
+    def open_up(change: Change) -> Change:
+        if change.kind not in kinds:
+            return change
+        return replace(change, expected={key: value for key, value in change.expected.items() if key != name})
+
+    return move and replace(move, changes=tuple(map(open_up, move.changes)))
+
+
+def without_epoch(state: State, trigger: object) -> Move | None:
+    """A layer closes although somebody re-opened it since it was read."""
+    return _without(really(state, trigger), "epoch", Kind.LAYER)  # type: ignore[arg-type]
+
+
+def without_attempt(state: State, trigger: object) -> Move | None:
+    """A claim takes whatever attempt there is."""
+    if not isinstance(trigger, Claim):
+        return really(state, trigger)  # type: ignore[arg-type]
+    resource = state.resource(trigger.resource_id)
+    present = trigger if resource is None else replace(trigger, attempt=resource.attempt)
+    return _without(really(state, present), "attempt", Kind.RESOURCE)
+
+
+def counting(state: State, trigger: object) -> Move | None:
+    """A layer closes when as many endings were counted as it has resources, whoever ended."""
+    if not isinstance(trigger, Counted):
+        return really(state, trigger)  # type: ignore[arg-type]
+    resources, layer = state.resources, state.layer(state.execution.current_layer)
+    if layer is None or any(r.status.is_failure for r in resources):
+        return really(state, Wake())
+    if trigger.endings >= layer.total:
+        resources = tuple(replace(r, status=ResourceStatus.SUCCEEDED) for r in resources)
+    elif all(r.status.is_terminal for r in resources):
+        return None
+    return really(replace(state, resources=resources), Wake())
+
+
+SCOPES: dict[str, Variant] = {
+    "base": Variant(crash=1, broken=1, retry=1, skip=1, pause=1),
+    "lossy": Variant(network="lossy", layers=(1, 1), crash=1, broken=1, retry=1, pause=1),
+    "cancel": Variant(layers=(2,), crash=1, broken=1, cancel=1, pause=1),
+    "cancel lossy": Variant(layers=(2,), network="lossy", crash=1, cancel=1),
+    "deadline": Variant(layers=(2,), crash=1, deadline=1, retry=1),
+    "retries": Variant(layers=(2,), crash=1, broken=2, max_attempts=2, retry=1),
+    "abandon": Variant(layers=(2,), crash=1, pause=1, abandon=1, force_complete=1, repoll=1),
+    "approval": Variant(layers=(1,), votes=True, cancel=1, network="lossy"),
+    "fail fast": Variant(layers=(2,), policy="failFast", broken=1, max_attempts=2, retry=1, crash=1),
+}
+
+MUTANTS: dict[str, tuple[str, Variant]] = {
+    "counter join": ("", Variant(layers=(2, 1), mutation=Mutation(counting, counts_endings=True))),
+    "no epoch fence on close": ("", Variant(layers=(2,), broken=1, retry=1, mutation=Mutation(without_epoch))),
+    "claim not fenced by attempt": ("", Variant(layers=(1,), broken=1, retry=1, mutation=Mutation(without_attempt))),
+    "lease shorter than the time-out": ("", Variant(layers=(1,), mutation=Mutation(lease_too_short=True))),
+    "takeover acts on a failed operation": ("", Variant(layers=(1,), crash=1, broken=1, mutation=Mutation(takeover_acts_on_failed=True))),
+    "no sweep on a lossy network": ("", Variant(layers=(1, 1), network="lossy", mutation=Mutation(sweeps=False))),
+}

@@ -1,0 +1,173 @@
+"""An operator's desk: drctl, the stack that it finds, and executions that move when the story says so. No network, no waiting."""
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import boto3
+import httpx
+from dr_core import approvals
+from dr_core.errors import ErrorClass
+from dr_core.events import Incoming
+from dr_core.execution import decide
+from dr_core.links import LinkSigner
+from dr_core.phases import Mode, Phase
+from dr_core.records import Approval, ApprovalStatus, Execution, ExecutionStatus, Failure, Layer, LayerStatus, Resource, ResourceStatus
+from dr_core.state import Table
+from dr_core.target import TargetAccess
+from dr_core.triggers import Checked, Claim, Outcome, Started, Trigger, Vote, Wake
+from dr_modules.intake import Intake
+from drctl.app import app
+from drctl.cloud import Cloud
+from typer.testing import CliRunner, Result
+
+from tests.support.state_table import create_state_table
+
+STACK, BUS, BUCKET, PAGE = "dr-orchestrator", "the-bus", "the-manifests", "https://page.example/decide/"
+HOME, OTHER, ACCOUNT, SHA = "us-west-2", "us-east-1", "123456789012", "5ha"
+ID = "01JZZZZZZZZZZZZZZZZZZZZZZZ"
+SECRET = "the-signing-secret"
+T0 = datetime(2031, 3, 1, 12, 0, tzinfo=UTC)
+DONE = Outcome("DONE", "there")
+
+
+def failed(code: str, message: str, request_id: str | None = None) -> Outcome:
+    """What the module raises when AWS says no for good."""
+    return Outcome("ERROR", failure=Failure(code, ErrorClass.TERMINAL, message, request_id))
+
+
+@dataclass
+class Desk:
+    """`upcoming`: what happens while drctl waits, one step for each time that it does; then only time passes."""
+
+    table: Table = field(default_factory=create_state_table)
+    now: datetime = T0
+    upcoming: list[Callable[[], object]] = field(default_factory=list)
+    posts: list[httpx.Request] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        secret = boto3.client("secretsmanager").create_secret(Name="signing", SecretString=SECRET)["ARN"]
+        outputs = {
+            "BusName": BUS,
+            "ManifestBucketName": BUCKET,
+            "StateTableName": "state-table",
+            "ApprovalPageAddress": PAGE,
+            "SigningSecretArn": secret,
+        }
+        body = {"Resources": {"Any": {"Type": "AWS::SNS::Topic"}}, "Outputs": {name: {"Value": value} for name, value in outputs.items()}}
+        boto3.client("cloudformation").create_stack(StackName=STACK, TemplateBody=json.dumps(body))
+        events, sqs = boto3.client("events"), boto3.client("sqs")
+        self._queue = sqs.create_queue(QueueName="requests")["QueueUrl"]
+        arn = sqs.get_queue_attributes(QueueUrl=self._queue, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
+        events.create_event_bus(Name=BUS)
+        pattern = {"source": ["dr.operator"], "detail-type": ["Execution Requested"]}
+        events.put_rule(Name="requested", EventBusName=BUS, EventPattern=json.dumps(pattern))
+        events.put_targets(Rule="requested", EventBusName=BUS, Targets=[{"Id": "queue", "Arn": arn}])
+        boto3.client("s3").create_bucket(Bucket=BUCKET, CreateBucketConfiguration={"LocationConstraint": "us-west-2"})
+
+    # --- drctl ---
+
+    def run(self, *arguments: str) -> Result:
+        """Give a command."""
+        cloud = Cloud(STACK, clock=lambda: self.now, sleep=self.sleep, transport=httpx.MockTransport(self._page))
+        return CliRunner().invoke(app, arguments, obj=cloud)
+
+    def sleep(self, seconds: float) -> None:
+        """Time passes, and the next of the upcoming things happens."""
+        self.now += timedelta(seconds=seconds)
+        if self.upcoming:
+            self.upcoming.pop(0)()
+
+    def _page(self, request: httpx.Request) -> httpx.Response:
+        """The approval page, asked as a function URL asks it."""
+        if request.method == "POST":
+            self.posts.append(request)
+        event = {
+            "requestContext": {"http": {"method": request.method}},
+            "queryStringParameters": dict(request.url.params),
+            "body": request.content.decode(),
+        }
+        answer = approvals.respond(event, self.table, LinkSigner(SECRET), lambda: self.now)
+        return httpx.Response(answer.status, headers=approvals.HEADERS, text=answer.body)
+
+    # --- what is on the bus ---
+
+    def publish(self, key: str, manifest: object) -> None:
+        """Put a manifest into the bucket."""
+        boto3.client("s3").put_object(Bucket=BUCKET, Key=key, Body=json.dumps(manifest).encode())
+
+    def received(self) -> list[dict[str, Any]]:
+        """The events that came to the queue of start_execution."""
+        messages = boto3.client("sqs").receive_message(QueueUrl=self._queue, MaxNumberOfMessages=10).get("Messages", [])
+        return [json.loads(message["Body"]) for message in messages]
+
+    def take_requests(self) -> None:
+        """What start_execution does with what it receives."""
+        access = TargetAccess("the-role", "the-external-id")
+        intake = Intake(self.table, access, boto3.client("s3"), BUCKET, HOME, ACCOUNT, 3600)
+        for event in self.received():
+            intake.take(Incoming.model_validate(event), self.now)
+
+    # --- an execution ---
+
+    def request(self, *layers: list[tuple[str, str]], reason: str = "Region down", **changes: Any) -> str:
+        """Store an execution whose layers have resources of the given names and modules. It waits for approval."""
+        execution = Execution(
+            **{
+                "id": ID,
+                "application": "storefront",
+                "phase": Phase.ACTIVATE,
+                "mode": Mode.UNPLANNED,
+                "source_region": OTHER,
+                "target_region": HOME,
+                "home_region": HOME,
+                "status": ExecutionStatus.PENDING_APPROVAL,
+                "current_layer": 0,
+                "layers_total": len(layers),
+                "fence": 1,
+                "manifest_sha256": SHA,
+                "manifest_version_id": "v1",
+                "requested_by": "olga",
+                "reason": reason,
+                "requested_at": self.now,
+            }
+            | changes
+        )
+        stored = [Layer(number, LayerStatus.PENDING, 0, len(names)) for number, names in enumerate(layers, 1)]
+        resources = [_resource(number, index, *one) for number, names in enumerate(layers, 1) for index, one in enumerate(names, 1)]
+        approval = Approval(ApprovalStatus.PENDING, self.now + timedelta(hours=1), SHA, "olga", asked_at=self.now, task_token="the-token")
+        assert self.table.create(execution, stored, resources, approval, self.now)
+        return execution.id
+
+    def move(self, trigger: Trigger, execution_id: str = ID) -> None:
+        """Something happens to the execution, and all that follows by itself."""
+        for each in (trigger, Wake()):
+            while (state := self.table.load(execution_id)) and (found := decide(state, each, self.now)):
+                assert self.table.commit(state.execution, found, self.now)
+                if not isinstance(each, Wake):
+                    break
+
+    def approve(self, yes: bool = True) -> None:
+        """Ann decides."""
+        self.move(Vote(yes, "ann", "seen", SHA))
+
+    def begin(self, resource_id: str, outcome: Outcome) -> None:
+        """An executor claims a resource that was requested and acts: `outcome` is what it then observes."""
+        attempt = self._resource(resource_id).attempt
+        self.move(Claim(resource_id, attempt, "executor"))
+        self.move(Started(resource_id, attempt, "executor", outcome, None, 5, 0.5))
+
+    def check(self, resource_id: str, outcome: Outcome) -> None:
+        """A resource that is waited for is observed again."""
+        resource = self._resource(resource_id)
+        self.move(Checked(resource_id, resource.attempt, resource.check_no, outcome, 5, 0.5))
+
+    def _resource(self, resource_id: str) -> Resource:
+        return next(resource for resource in self.table.resources(ID) if resource.id == resource_id)
+
+
+def _resource(layer: int, index: int, name: str, module: str) -> Resource:
+    identity = f"{layer:04d}-{index:03d}"
+    return Resource(identity, layer, name, module, ACCOUNT, '{"Secret": "x"}', ResourceStatus.PENDING, 0, 0, 0, 1, 600, 120)
