@@ -22,11 +22,12 @@ from aiohttp import web
 from multidict import CIMultiDict
 from yarl import URL
 
-from localcloud import function_urls, wire
+from localcloud import function_urls, repeats, wire
 from localcloud.accounts import Accounts, UnknownAccessKeyError
 from localcloud.control_plane import ControlPlane
 from localcloud.function_urls import FunctionUrls, NoFunctionUrlError
 from localcloud.journal import Journal
+from localcloud.repeats import Repeats
 from localcloud.wire import Call
 
 HEALTH_PATH: Final = "/_localcloud/health"
@@ -97,11 +98,14 @@ class Gateway:
         self._accounts = Accounts(control_plane)
         self._function_urls = FunctionUrls(control_plane)
         self._interventions = interventions
+        self._repeats = Repeats()
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
         """Answer one request, whatever it is."""
         if request.path == HEALTH_PATH:
             return await self._health()
+        if request.path == repeats.PATH:
+            return await self._repeats.configure(request)
         if request.path.startswith(function_urls.PREFIX):
             return await self._function_url(request)
         if request.path.startswith("/_aws/lambda-url/"):
@@ -147,6 +151,8 @@ class Gateway:
         backend = _backend(call)
         try:
             answer = await self._answer(request, call, body, backend)
+            if self._repeats.cover(call):
+                self._record(call, backend, await self._answer(request, call, body, backend), started)
         except aiohttp.ClientError as error:
             answer = _refusal(call, 503, "ServiceUnavailable", f"{backend} does not answer: {error}")
         return self._record(call, backend, answer, started)

@@ -2,11 +2,32 @@
 
 import json
 import time
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Self
 
 from localcloud.wire import Call
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One call: what was asked of whom, and the answer's HTTP status and error code."""
+
+    account: str | None
+    region: str
+    service: str
+    operation: str
+    status: int
+    error: str | None
+
+
+def read(path: Path, position: int = 0) -> list[Entry]:
+    """The calls recorded in the file since `position`, in bytes."""
+    with path.open(encoding="utf-8") as file:
+        file.seek(position)
+        lines = [json.loads(line) for line in file]
+    return [Entry(line["account"], line["region"], line["service"], line["operation"], line["status"], line["error"]) for line in lines]
 
 
 class Journal:

@@ -15,8 +15,8 @@ from rich.text import Text
 from dr_core.errors import InvalidInputError, Problem
 from dr_core.manifest import Manifest
 from dr_core.phases import Phase
+from dr_engine.plan import check_manifest
 from dr_modules.base import modules
-from dr_modules.plan import check_manifest
 
 INVALID = 2  # exit code
 

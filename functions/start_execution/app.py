@@ -18,7 +18,7 @@ from dr_core.observability import logger, utc_now
 from dr_core.settings import setting
 from dr_core.state import table
 from dr_core.target import target_access
-from dr_modules.intake import Intake
+from dr_engine.intake import Intake
 
 processor = BatchProcessor(event_type=EventType.SQS)
 

@@ -14,7 +14,7 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from dr_core.events import WakeUp
 from dr_core.observability import logger
-from dr_modules.executor import executor
+from dr_engine.executor import executor
 
 processor = BatchProcessor(event_type=EventType.SQS)
 

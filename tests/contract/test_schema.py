@@ -11,8 +11,8 @@ from jsonschema import Draft202012Validator  # type: ignore[import-untyped]
 from dr_core.errors import InvalidInputError
 from dr_core.phases import Phase
 from dr_modules.base import modules
-from dr_modules.plan import check_manifest
-from dr_modules.schema import schema
+from dr_engine.plan import check_manifest
+from dr_engine.schema import schema
 
 MANIFESTS = Path(__file__).parents[2] / "manifests"
 

@@ -11,9 +11,12 @@ S = TypeVar("S", bound=Hashable)
 
 @dataclass(frozen=True, slots=True)
 class Step(Generic[S]):
-    """A transition. `helps`: it is part of what a fair world does by itself, neither a fault nor a person's interference."""
+    """A transition. `helps`: it is part of what a fair world does by itself, neither a fault nor a person's interference.
 
-    label: str
+    The label's parts are made into text only for a trace.
+    """
+
+    label: tuple[object, ...]
     to: S
     helps: bool = True
 
@@ -49,7 +52,7 @@ def check(
     the search with the shortest trace. Raises OverflowError above `limit` states.
     """
     began = time.monotonic()
-    came: dict[S, tuple[S, str] | None] = {start: None}
+    came: dict[S, tuple[S, tuple[object, ...]] | None] = {start: None}
     back: dict[S, list[S]] = {}
     queue, edges = deque([start]), 0
     while queue:
@@ -83,9 +86,9 @@ def _leading_to(good: set[S], back: dict[S, list[S]]) -> set[S]:
     return good
 
 
-def _trace(came: dict[S, tuple[S, str] | None], state: S) -> list[str]:
+def _trace(came: dict[S, tuple[S, tuple[object, ...]] | None], state: S) -> list[str]:
     labels: list[str] = []
     while (origin := came[state]) is not None:
         state, label = origin
-        labels.append(label)
+        labels.append(" ".join(map(str, label)))
     return labels[::-1]

@@ -1,15 +1,14 @@
 """The records as the model sees them: interned, and with only as much of time in them as decisions depend on."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from dr_core.commands import Command, NotAllowedError
+from dr_core.commands import NotAllowedError
 from dr_core.execution import decide, lost_wake_ups
 from dr_core.records import Approval, Event, Execution, Layer, Move, Resource, State
 from dr_core.triggers import Trigger
-
 from tests.support.memory_table import T0, Key, LayerPlan, MemoryTable, Record, begin
 
 # Every decision is taken at one moment: what is due is due; a lease or a deadline has passed or has not.
@@ -31,14 +30,15 @@ class Committed:
     """What a move led to."""
 
     facts: Facts
-    events: tuple[Event, ...]
+    messages: frozenset[Any]
 
 
 class Book:
     """Every set of records that was ever reached, by number; decisions and commits are made once for each."""
 
-    def __init__(self, layers: Sequence[LayerPlan], decides: Decide = really) -> None:
-        self._decides = decides
+    def __init__(self, layers: Sequence[LayerPlan], sent: Callable[[Event], Any], decides: Decide = really) -> None:
+        """`sent` gives the message that an event becomes, None if nobody reacts to it."""
+        self._decides, self._sent = decides, sent
         table = MemoryTable()
         begin(table, layers)
         self.keys: tuple[Key, ...] = tuple(table.records)
@@ -48,7 +48,8 @@ class Book:
         self._move_numbers: dict[object, int] = {}
         self._decided: dict[tuple[object, ...], int | None] = {}
         self._committed: dict[tuple[Facts, int], Committed | None] = {}
-        self._lost: dict[Facts, tuple[Event, ...]] = {}
+        self._lost: dict[Facts, frozenset[Any]] = {}
+        self._expired: dict[tuple[Facts, int, str], Facts] = {}
         self._layer_numbers: dict[tuple[Layer, ...], int] = {}
         self._layers: list[tuple[Layer, ...]] = []
         self._layers_of: list[int] = []
@@ -83,7 +84,6 @@ class Book:
         try:
             move = self._decides(state, trigger)
         except NotAllowedError:
-            assert isinstance(trigger, Command)
             return None
         if move is None:
             return None
@@ -99,21 +99,28 @@ class Book:
         if key not in self._committed:
             table = MemoryTable(dict(self.table(facts).records))
             done = table.commit("e1", self._moves[move])
-            self._committed[key] = Committed(self._intern(table), tuple(table.timeline("e1"))) if done else None
+            self._committed[key] = Committed(self._intern(table), self._messages(table.timeline("e1"))) if done else None
         return self._committed[key]
 
-    def lost(self, facts: Facts) -> tuple[Event, ...]:
-        """What the sweep would send again."""
+    def lost(self, facts: Facts) -> frozenset[Any]:
+        """The messages that the sweep would send again."""
         if facts not in self._lost:
-            self._lost[facts] = lost_wake_ups(self.table(facts).load("e1"), NOW)
+            self._lost[facts] = self._messages(lost_wake_ups(self.table(facts).load("e1"), NOW))
         return self._lost[facts]
 
-    def with_resource(self, facts: Facts, resource: Resource) -> Facts:
-        """The same with another resource: time has passed for it."""
-        table = MemoryTable(dict(self.table(facts).records))
-        key = next(key for key, record in table.records.items() if isinstance(record, Resource) and record.id == resource.id)
-        table.records[key] = resource
-        return self._intern(table)
+    def _messages(self, events: Iterable[Event]) -> frozenset[Any]:
+        return frozenset(message for event in events if (message := self._sent(event)) is not None)
+
+    def expired(self, facts: Facts, number: int, name: str) -> Facts:
+        """The same when a resource's lease or deadline has passed, as `name` says."""
+        key = (facts, number, name)
+        if key not in self._expired:
+            table = MemoryTable(dict(self.table(facts).records))
+            resource = self._resources[facts][number]
+            found = next(key for key, record in table.records.items() if isinstance(record, Resource) and record.id == resource.id)
+            table.records[found] = replace(resource, **{name: PAST})  # type: ignore[arg-type]
+            self._expired[key] = self._intern(table)
+        return self._expired[key]
 
     def _intern(self, table: MemoryTable) -> Facts:
         records = tuple(timeless(table.records[key]) for key in self.keys)

@@ -13,10 +13,9 @@ from dr_core.commands import Command
 from dr_core.errors import ErrorClass
 from dr_core.records import DetailType, Event, Failure, Resource, ResourceStatus
 from dr_core.triggers import Checked, Claim, Expire, Outcome, Started, Trigger, Vote, Wake
-
 from tests.model.checker import Step
 from tests.model.facts import PAST, Book, Committed, Decide, Facts, really
-from tests.support.memory_table import SHA, LayerPlan, ResourcePlan
+from tests.support.memory_table import SHA, LayerPlan, ResourcePlan, resource_id
 from tests.support.simulation import ADVANCES
 
 T = TypeVar("T")
@@ -37,11 +36,17 @@ class Message(NamedTuple):
     attempt: int = 0
     check_no: int = 0
 
+    def __str__(self) -> str:
+        return "wake" if self.kind == "wake" else f"{self.kind} r{self.number} #{self.attempt}.{self.check_no}"
+
 
 class Reading(NamedTuple):
     """A function that has read the layers, and nothing else yet."""
 
     layers: int
+
+    def __str__(self) -> str:
+        return "advance"
 
 
 class Deciding(NamedTuple):
@@ -54,6 +59,9 @@ class Deciding(NamedTuple):
     owner: str = ""
     takeover: bool = False
 
+    def __str__(self) -> str:
+        return self.who + (f" r{self.number}" if self.number >= 0 else "")
+
 
 class Executor(NamedTuple):
     """An executor that has claimed. `seen` is what it observed, once it has."""
@@ -64,6 +72,9 @@ class Executor(NamedTuple):
     takeover: bool
     step: Literal["observe", "act", "record"] = "observe"
     seen: str = ""
+
+    def __str__(self) -> str:
+        return f"r{self.number} #{self.attempt} by {self.owner}"
 
 
 Function = Reading | Deciding | Executor
@@ -123,6 +134,7 @@ class Variant:
     mutation: Mutation = field(default_factory=Mutation)
 
 
+Label = tuple[object, ...]
 _BUDGETS = ("crash", "broken", "deadline", "repoll", "pause", "cancel", "retry", "skip", "abandon", "force-complete")
 _ATTEMPTS = 6
 
@@ -137,9 +149,9 @@ class Protocol:
             LayerPlan(i + 1, tuple(ResourcePlan(f"r{i + 1}{k}", variant.max_attempts) for k in range(size)), variant.policy)
             for i, size in enumerate(variant.layers)
         ]
-        self.book = Book(plans, self.mutation.decides)
-        self.ids = tuple(r.id for r in self.book.table(self.book.start).resources("e1"))
-        self.numbers = {resource_id: number for number, resource_id in enumerate(self.ids)}
+        self.ids = tuple(resource_id(plan.number, i) for plan in plans for i in range(len(plan.resources)))
+        self.numbers = {key: number for number, key in enumerate(self.ids)}
+        self.book = Book(plans, self._message, self.mutation.decides)
         self.lossy = variant.network == "lossy"
         self._orders_of: dict[Facts, list[tuple[str, str, Trigger]]] = {}
 
@@ -162,11 +174,11 @@ class Protocol:
             return
         for message in now.messages:
             if self.lossy:
-                yield Step(f"lose {_text(message)}", now._replace(messages=now.messages - {message}), helps=False)
+                yield Step(("lose", message), now._replace(messages=now.messages - {message}), helps=False)
             yield from self._deliver(now, message)
         for function in now.functions:
             if (budget := self._spend(now, "crash")) is not None:
-                yield Step(f"crash {_text(function)}", self._without(now, function)._replace(budget=budget), helps=False)
+                yield Step(("crash", function), self._without(now, function)._replace(budget=budget), helps=False)
             yield from self._run(now, function)
         yield from self._environment(now)
         yield from self._people(now)
@@ -175,10 +187,10 @@ class Protocol:
 
     def _deliver(self, now: Now, message: Message) -> Iterator[Step[Now]]:
         rest = now if not self.lossy else now._replace(messages=now.messages - {message})
-        label = _text(message)
+        label = (message,)
         if message.kind == "wake":
             if self._may_pause(now):
-                yield Step(f"read {label}", self._with(rest, Reading(self.book.layers(now.facts))))
+                yield Step(("read", *label), self._with(rest, Reading(self.book.layers(now.facts))))
             else:
                 yield self._at_once(label, rest, Wake(), Deciding(-1, "advance"))
         elif message.kind == "ended":
@@ -193,7 +205,7 @@ class Protocol:
         else:
             yield from self._check(label, now, rest, message)
 
-    def _check(self, label: str, now: Now, rest: Now, message: Message) -> Iterator[Step[Now]]:
+    def _check(self, label: Label, now: Now, rest: Now, message: Message) -> Iterator[Step[Now]]:
         seen = now.world[message.number]
         resource = self.resource(now.facts, message.number)
         goes_on = seen in ("absent", "going") and resource.deadline_at != PAST
@@ -203,17 +215,17 @@ class Protocol:
                 return  # one more check would only look the same again
             rest = rest._replace(budget=budget)
         trigger = Checked(self.ids[message.number], message.attempt, message.check_no, _SEEN[seen], 0.0, 0.0)
-        yield self._later(f"{label} {seen}", rest, trigger, Deciding(-1, "check", message.number))
+        yield self._later((*label, seen), rest, trigger, Deciding(-1, "check", message.number))
 
     def _run(self, now: Now, function: Function) -> Iterator[Step[Now]]:
         rest = self._without(now, function)
         if isinstance(function, Reading):
             move = self._decide(rest, Wake(), function.layers)
-            yield Step("decide", rest if move is None else self._with(rest, Deciding(move, "advance")))
+            yield Step(("decide",), rest if move is None else self._with(rest, Deciding(move, "advance")))
         elif isinstance(function, Deciding):
-            yield Step(f"commit {_text(function)}", self._commit(rest, function))
+            yield Step(("commit", function), self._commit(rest, function))
         elif function.step == "observe":
-            yield Step(f"observe {_text(function)}", self._with(rest, function._replace(step="act", seen=now.world[function.number])))
+            yield Step(("observe", function), self._with(rest, function._replace(step="act", seen=now.world[function.number])))
         elif function.step == "act":
             yield self._act(rest, function)
         else:
@@ -221,7 +233,7 @@ class Protocol:
                 self.ids[function.number], function.attempt, function.owner, _SEEN[now.world[function.number]], None, 0.0, 0.0
             )
             record = Deciding(-1, "record", function.number, function.attempt, function.owner)
-            yield self._later(f"record {_text(function)}", rest, trigger, record)
+            yield self._later(("record", function), rest, trigger, record)
 
     def _act(self, rest: Now, executor: Executor) -> Step[Now]:
         number, attempt = executor.number, executor.attempt
@@ -230,44 +242,44 @@ class Protocol:
         if executor.seen == "absent" or (executor.seen == "broken" and fresh):
             acts = _put(rest.acts, number, _put(rest.acts[number], attempt, rest.acts[number][attempt] + 1))
             acted = rest._replace(world=_put(rest.world, number, "going"), acts=acts)
-            return Step(f"act {_text(executor)}", self._with(acted, recording))
-        return Step(f"adopt {_text(executor)}", self._with(rest, recording))
+            return Step(("act", executor), self._with(acted, recording))
+        return Step(("adopt", executor), self._with(rest, recording))
 
     def _environment(self, now: Now) -> Iterator[Step[Now]]:
         for number, state in enumerate(now.world):
             if state == "going":
-                yield Step(f"r{number} is done", now._replace(world=_put(now.world, number, "done")))
+                yield Step(("done", number), now._replace(world=_put(now.world, number, "done")))
                 if (budget := self._spend(now, "broken")) is not None:
-                    yield Step(f"r{number} breaks", now._replace(world=_put(now.world, number, "broken"), budget=budget), helps=False)
+                    yield Step(("breaks", number), now._replace(world=_put(now.world, number, "broken"), budget=budget), helps=False)
             resource = self.resource(now.facts, number)
             holders = [f for f in now.functions if isinstance(f, Executor | Deciding) and f.number == number and f.owner]
             living = [f for f in holders if f.owner == resource.lease_owner and getattr(f, "who", "") != "claim"]
             if resource.lease_until not in (None, PAST) and (not living or self.mutation.lease_too_short):
-                expired = self.book.with_resource(now.facts, replace(resource, lease_until=PAST))
-                yield Step(f"lease of r{number} ends", now._replace(facts=expired))
+                expired = self.book.expired(now.facts, number, "lease_until")
+                yield Step(("lease ends", number), now._replace(facts=expired))
             if resource.status in (ResourceStatus.STARTING, ResourceStatus.WAITING) and resource.deadline_at != PAST:
                 nobody_acts = state == "absent" and resource.status is ResourceStatus.WAITING
                 budget = now.budget if nobody_acts else self._spend(now, "deadline")
                 if budget is not None:
-                    late = self.book.with_resource(now.facts, replace(resource, deadline_at=PAST))
-                    yield Step(f"deadline of r{number}", now._replace(facts=late, budget=budget), helps=nobody_acts)
+                    late = self.book.expired(now.facts, number, "deadline_at")
+                    yield Step(("deadline passes", number), now._replace(facts=late, budget=budget), helps=nobody_acts)
 
     def _people(self, now: Now) -> Iterator[Step[Now]]:
         for name, label, trigger in self._orders(now.facts):
             budget = self._spend(now, name) if name else now.budget
             if budget is None:
                 continue
-            yield replace(self._later(label, now._replace(budget=budget), trigger, Deciding(-1, "order")), helps=False)
+            yield replace(self._later((label,), now._replace(budget=budget), trigger, Deciding(-1, "order")), helps=False)
 
     def _sweep(self, now: Now) -> Iterator[Step[Now]]:
         if not self.book.is_due(now.facts):
             return
         if self._decide(now, Wake()) is not None:
-            yield self._at_once("sweep steps", now, Wake(), Deciding(-1, "advance"))
+            yield self._at_once(("sweep steps",), now, Wake(), Deciding(-1, "advance"))
             return
-        again = self._messages(self.book.lost(now.facts))
+        again = self.book.lost(now.facts)
         if not again <= now.messages:
-            yield Step("sweep sends", now._replace(messages=now.messages | again))
+            yield Step(("sweep sends",), now._replace(messages=now.messages | again))
 
     # --- reading, deciding, committing ---
 
@@ -276,18 +288,18 @@ class Protocol:
             trigger = Counted(now.counted)
         return self.book.decide(self.book.layers(now.facts) if layers is None else layers, now.facts, trigger)
 
-    def _later(self, label: str, now: Now, trigger: Trigger, then: Deciding) -> Step[Now]:
+    def _later(self, label: Label, now: Now, trigger: Trigger, then: Deciding) -> Step[Now]:
         """Read and decide; commit in a step of its own while another function may pause."""
         move = self._decide(now, trigger)
         if move is None:
-            return Step(f"{label}: nothing", now)
+            return Step((*label, "nothing"), now)
         if self._may_pause(now):
-            return Step(f"{label}: decides", self._with(now, then._replace(move=move)))
+            return Step((*label, "decides"), self._with(now, then._replace(move=move)))
         return Step(label, self._commit(now, then._replace(move=move)))
 
-    def _at_once(self, label: str, now: Now, trigger: Trigger, then: Deciding) -> Step[Now]:
+    def _at_once(self, label: Label, now: Now, trigger: Trigger, then: Deciding) -> Step[Now]:
         move = self._decide(now, trigger)
-        return Step(f"{label}: nothing", now) if move is None else Step(label, self._commit(now, then._replace(move=move)))
+        return Step((*label, "nothing"), now) if move is None else Step(label, self._commit(now, then._replace(move=move)))
 
     def _commit(self, now: Now, function: Deciding) -> Now:
         committed = self.book.commit(now.facts, function.move)
@@ -309,10 +321,7 @@ class Protocol:
 
     def _committed(self, now: Now, committed: Committed | None) -> Now:
         assert committed is not None
-        return now._replace(facts=committed.facts, messages=now.messages | self._messages(committed.events))
-
-    def _messages(self, events: tuple[Event, ...]) -> frozenset[Message]:
-        return frozenset(message for event in events if (message := self._message(event)) is not None)
+        return now._replace(facts=committed.facts, messages=now.messages | committed.messages)
 
     def _message(self, event: Event) -> Message | None:
         fields = event.fields
@@ -364,11 +373,3 @@ class Protocol:
 
 def _put(values: tuple[T, ...], index: int, value: T) -> tuple[T, ...]:
     return (*values[:index], value, *values[index + 1 :])
-
-
-def _text(thing: Message | Function) -> str:
-    if isinstance(thing, Message):
-        return "wake" if thing.kind == "wake" else f"{thing.kind} r{thing.number} #{thing.attempt}.{thing.check_no}"
-    if isinstance(thing, Executor):
-        return f"r{thing.number} #{thing.attempt} {thing.owner}"
-    return "advance" if isinstance(thing, Reading) else thing.who + (f" r{thing.number}" if thing.number >= 0 else "")

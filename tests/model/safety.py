@@ -3,7 +3,6 @@
 from collections import Counter
 
 from dr_core.records import ExecutionStatus, LayerStatus, ResourceStatus
-
 from tests.model.facts import Book, Facts
 from tests.model.protocol import Executor, Now, Protocol
 from tests.support.memory_table import SOURCE, TARGET

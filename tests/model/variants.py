@@ -1,11 +1,9 @@
 """The searches: scopes in which the protocol must hold, and mutations of it that must be caught."""
 
-from collections.abc import Callable
 from dataclasses import replace
 
 from dr_core.records import Change, Kind, Move, ResourceStatus, State
 from dr_core.triggers import Claim, Wake
-
 from tests.model.checker import Result, check
 from tests.model.facts import really
 from tests.model.protocol import Counted, Mutation, Protocol, Variant

@@ -15,7 +15,6 @@ from dr_core.records import (
     Resource,
     ResourceStatus,
 )
-
 from tests.property.replay import replay, tell
 from tests.support.memory_table import SOURCE, TARGET, Lock, MemoryTable, Record
 from tests.support.simulation import Simulation

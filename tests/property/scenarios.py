@@ -3,9 +3,9 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from dr_core.errors import ErrorClass
 from hypothesis import strategies as st
 
+from dr_core.errors import ErrorClass
 from tests.support.memory_table import LayerPlan, ResourcePlan
 from tests.support.world import Act
 

@@ -2,12 +2,12 @@
 
 import random
 
-from dr_core.errors import ErrorClass
-from dr_core.records import DetailType, ResourceStatus
-from dr_core.triggers import Expire
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
+from dr_core.errors import ErrorClass
+from dr_core.records import DetailType, ResourceStatus
+from dr_core.triggers import Expire
 from tests.property.invariants import Watch, check_state
 from tests.property.scenarios import Scenario, scenarios
 from tests.support.memory_table import MemoryTable, begin

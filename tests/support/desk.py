@@ -8,6 +8,8 @@ from typing import Any
 
 import boto3
 import httpx
+from typer.testing import CliRunner, Result
+
 from dr_core import approvals
 from dr_core.errors import ErrorClass
 from dr_core.events import Incoming
@@ -18,11 +20,9 @@ from dr_core.records import Approval, ApprovalStatus, Execution, ExecutionStatus
 from dr_core.state import Table
 from dr_core.target import TargetAccess
 from dr_core.triggers import Checked, Claim, Outcome, Started, Trigger, Vote, Wake
-from dr_modules.intake import Intake
+from dr_engine.intake import Intake
 from drctl.app import app
 from drctl.cloud import Cloud
-from typer.testing import CliRunner, Result
-
 from tests.support.state_table import create_state_table
 
 STACK, BUS, BUCKET, PAGE = "dr-orchestrator", "the-bus", "the-manifests", "https://page.example/decide/"
@@ -46,6 +46,7 @@ class Desk:
     now: datetime = T0
     upcoming: list[Callable[[], object]] = field(default_factory=list)
     posts: list[httpx.Request] = field(default_factory=list)
+    queue: str = ""
 
     def __post_init__(self) -> None:
         secret = boto3.client("secretsmanager").create_secret(Name="signing", SecretString=SECRET)["ARN"]
@@ -58,14 +59,6 @@ class Desk:
         }
         body = {"Resources": {"Any": {"Type": "AWS::SNS::Topic"}}, "Outputs": {name: {"Value": value} for name, value in outputs.items()}}
         boto3.client("cloudformation").create_stack(StackName=STACK, TemplateBody=json.dumps(body))
-        events, sqs = boto3.client("events"), boto3.client("sqs")
-        self._queue = sqs.create_queue(QueueName="requests")["QueueUrl"]
-        arn = sqs.get_queue_attributes(QueueUrl=self._queue, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
-        events.create_event_bus(Name=BUS)
-        pattern = {"source": ["dr.operator"], "detail-type": ["Execution Requested"]}
-        events.put_rule(Name="requested", EventBusName=BUS, EventPattern=json.dumps(pattern))
-        events.put_targets(Rule="requested", EventBusName=BUS, Targets=[{"Id": "queue", "Arn": arn}])
-        boto3.client("s3").create_bucket(Bucket=BUCKET, CreateBucketConfiguration={"LocationConstraint": "us-west-2"})
 
     # --- drctl ---
 
@@ -94,13 +87,24 @@ class Desk:
 
     # --- what is on the bus ---
 
+    def open_the_way_in(self) -> None:
+        """The bus, and the rule that brings requests into the queue of start_execution."""
+        events, sqs = boto3.client("events"), boto3.client("sqs")
+        self.queue = sqs.create_queue(QueueName="requests")["QueueUrl"]
+        arn = sqs.get_queue_attributes(QueueUrl=self.queue, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
+        events.create_event_bus(Name=BUS)
+        pattern = {"source": ["dr.operator"], "detail-type": ["Execution Requested"]}
+        events.put_rule(Name="requested", EventBusName=BUS, EventPattern=json.dumps(pattern))
+        events.put_targets(Rule="requested", EventBusName=BUS, Targets=[{"Id": "queue", "Arn": arn}])
+        boto3.client("s3").create_bucket(Bucket=BUCKET, CreateBucketConfiguration={"LocationConstraint": HOME})
+
     def publish(self, key: str, manifest: object) -> None:
         """Put a manifest into the bucket."""
         boto3.client("s3").put_object(Bucket=BUCKET, Key=key, Body=json.dumps(manifest).encode())
 
     def received(self) -> list[dict[str, Any]]:
         """The events that came to the queue of start_execution."""
-        messages = boto3.client("sqs").receive_message(QueueUrl=self._queue, MaxNumberOfMessages=10).get("Messages", [])
+        messages = boto3.client("sqs").receive_message(QueueUrl=self.queue, MaxNumberOfMessages=10).get("Messages", [])
         return [json.loads(message["Body"]) for message in messages]
 
     def take_requests(self) -> None:

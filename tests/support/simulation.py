@@ -15,7 +15,6 @@ from dr_core.execution import check_delay, decide, lost_wake_ups
 from dr_core.queues import follow_ups
 from dr_core.records import DetailType, Event, Move, Resource, ResourceStatus, State
 from dr_core.triggers import Asked, Captured, Checked, Claim, Outcome, Started, Trigger, Vote, Wake
-
 from tests.support.memory_table import T0, MemoryTable
 from tests.support.world import World, outcome_of
 

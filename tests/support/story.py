@@ -8,7 +8,6 @@ from dr_core.errors import ErrorClass
 from dr_core.execution import decide, lost_wake_ups
 from dr_core.records import Approval, Event, Execution, Failure, Layer, Move, Resource
 from dr_core.triggers import Checked, Claim, Outcome, Started, Trigger, Vote, Wake
-
 from tests.support.memory_table import SHA, T0, LayerPlan, MemoryTable, ResourcePlan, begin, resource_id
 
 DONE = Outcome("DONE", "there", 100)

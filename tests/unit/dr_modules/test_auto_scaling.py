@@ -134,6 +134,14 @@ def test_the_former_size_survives_a_cleanup_that_died_half_way(world: World) -> 
     assert tag(world) == "1,3,4"
 
 
+def test_the_former_size_of_a_group_that_is_empty_already_is_not_overwritten(world: World) -> None:
+    scenes.group(world, "workers", (1, 3, 4))
+    world.drive(AutoScaling, DOWN, WORKERS)
+    scenes.group(world, "others", (0, 2, 4))
+    assert world.drive(AutoScaling, DOWN, {"Autoscalinggroupnames": ["workers", "others"]}).progress is Progress.DONE
+    assert tag(world) == "1,3,4"
+
+
 def test_a_new_size_replaces_the_former_one(world: World) -> None:
     scenes.group(world, sizes=(2, 4, 8))
     tag(world, "1,3,4")

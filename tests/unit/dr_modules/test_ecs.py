@@ -93,6 +93,12 @@ def test_a_scalable_target_whose_minimum_the_manifest_does_not_name_keeps_it_and
     assert limits(world) == [(1, 4)]
 
 
+def test_limits_that_are_right_are_left_alone(world: World) -> None:
+    scenes.service(world, 2, (2, 8))
+    assert world.drive(Ecs, UP, FOUR).progress is Progress.DONE
+    assert world.changes == ["UpdateService"]
+
+
 def test_a_service_that_has_scaled_out_further_is_not_scaled_in(world: World) -> None:
     scenes.service(world, 6, (2, 8))
     assert world.drive(Ecs, UP, FOUR).progress is Progress.DONE
@@ -184,15 +190,22 @@ def test_a_throttle_is_no_failure_and_a_denial_is(world: World) -> None:
 
 
 @pytest.mark.parametrize(
-    ("desired", "bounds"), [(4, (2, 8)), (4, None), (1, (0, 8)), (0, (2, 8)), (0, (0, 8))], ids=lambda value: str(value)
+    ("desired", "bounds", "calls"),
+    [
+        (4, (2, 8), ["RegisterScalableTarget", "UpdateService"]),
+        (4, None, ["UpdateService"]),
+        (1, (0, 8), ["UpdateService"]),
+        (0, (0, 8), []),
+    ],
 )
-def test_a_cleanup_leaves_no_task_and_nothing_that_starts_one(world: World, desired: int, bounds: Any) -> None:
+def test_a_cleanup_leaves_no_task_and_nothing_that_starts_one(world: World, desired: int, bounds: Any, calls: list[str]) -> None:
     scenes.service(world, desired, bounds, region=PRIMARY)
 
     assert world.drive(Ecs, DOWN, FOUR, region=PRIMARY).progress is Progress.DONE
     assert seen(world, PRIMARY) == (0, 0)
     assert limits(world, PRIMARY) == ([(0, 8)] if bounds else [])
     assert {call.region for call in world.calls} == {PRIMARY}
+    assert world.changes == calls
     world.calls.clear()
     assert world.drive(Ecs, DOWN, FOUR, region=PRIMARY).progress is Progress.DONE
     assert world.changes == []
@@ -211,7 +224,10 @@ def test_a_cleanup_is_not_done_while_auto_scaling_would_start_a_task(world: Worl
     world.answer("ecs", "DescribeServices", service_answer(desiredCount=0, runningCount=0))
     assert world.module(Ecs, DOWN).observe(API).progress is Progress.DONE
     scaling.register_scalable_target(**target, MinCapacity=1)
-    assert world.module(Ecs, DOWN).observe(API).progress is Progress.NOT_STARTED
+    module = world.module(Ecs, DOWN)
+    assert module.observe(API).progress is Progress.NOT_STARTED
+    module.start(API, again=True)
+    assert world.changes == ["RegisterScalableTarget"]
 
 
 def test_names_may_be_arns(world: World) -> None:

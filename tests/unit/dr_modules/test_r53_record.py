@@ -254,7 +254,9 @@ def test_what_reads_back_as_asked(world: World, there: dict[str, Any], asked: di
 def test_a_record_of_another_type_is_not_the_record(world: World) -> None:
     zone = scenes.zone(world)
     scenes.record(world, zone, "api.example.com", ["2001:db8::1"], Type="AAAA")
-    assert world.module(R53Record, ACTIVATE).observe(api(zone)).progress is Progress.NOT_STARTED
+    module = world.module(R53Record, ACTIVATE)
+    assert module.observe(api(zone)).progress is Progress.NOT_STARTED
+    assert module.record_before(api(zone)) == [{"hostedZoneId": zone, "recordSet": None}]
 
 
 def test_a_drill_leaves_dns_alone(world: World) -> None:

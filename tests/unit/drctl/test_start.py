@@ -4,14 +4,19 @@ from types import SimpleNamespace
 
 import boto3
 import pytest
+
 from dr_core.state import Refusal
 from dr_core.triggers import Vote
-
 from tests.support.desk import Desk
 
 STORY = ("start", "storefront", "INSTANTIATE", "--target", "us-west-2", "--source", "us-east-1", "--reason", "drill")
 SCALE_UP = {"action": "ECS", "resourceName": "api", "parameters": {"EcsClusterName": "prod", "EcsServiceName": "api", "EcsDesiredSize": 4}}
 KEY = "storefront/Instantiate.json"
+
+
+@pytest.fixture(autouse=True)
+def way_in(desk: Desk) -> None:
+    desk.open_the_way_in()
 
 
 def manifest(**parameters: object) -> object:

@@ -145,7 +145,7 @@ class Reading:
 def parse_manifest(text: bytes | str, file: str, application: str | None, phase: Phase | None) -> Manifest:
     """The manifest in `text`. `file` names it in problems; `application` and `phase` are those that it is wanted for, None if any.
 
-    Raises InvalidInputError with everything wrong with its shape. What the modules say of it is dr_modules.plan's.
+    Raises InvalidInputError with everything wrong with its shape. What the modules say of it is dr_engine.plan's.
     """
     reading = read_manifest(text, file, application, phase)
     if reading.manifest is None:

@@ -46,6 +46,7 @@ class AuroraMySQL(AuroraBase):
     implied_permissions: ClassVar[Permissions] = {Phase.REPLICATE: ("kms:CreateGrant", "kms:DescribeKey", "rds:CreateDBClusterSnapshot")}
     irreversible = frozenset({Phase.ACTIVATE, Phase.CLEANUP})
     native_events = (("aws.rds", "RDS DB Cluster Event"), ("aws.rds", "RDS DB Instance Event"))
+    max_attempts = 5  # REPLICATE may take three steps, each its own attempt
     check_cap_seconds = 10
     timeout_seconds = 900
     timeouts: ClassVar[Mapping[Phase, int]] = {Phase.REPLICATE: 3600}  # the secondary's volume is filled from the writer's

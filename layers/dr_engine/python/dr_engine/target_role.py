@@ -1,13 +1,12 @@
 """The role that the orchestrator assumes in each account, written from what the modules declare.
 
-`python -m dr_modules.target_role` prints deploy/TargetAccountsAssumeRole.yaml; a test holds the file to it.
+`python -m dr_engine.target_role` prints deploy/TargetAccountsAssumeRole.yaml; a test holds the file to it.
 """
 
 import sys
 from string import Template
 
 from dr_core.references import REFERENCE_ACTIONS, SECURE_ACTIONS
-
 from dr_modules.base import modules
 
 
@@ -25,7 +24,7 @@ def render() -> str:
 _TEMPLATE = Template("""\
 AWSTemplateFormatVersion: "2010-09-09"
 Description: >-
-  DR Orchestrator: the role that the orchestrator assumes in an account to act there. Written by `python -m dr_modules.target_role`.
+  DR Orchestrator: the role that the orchestrator assumes in an account to act there. Written by `python -m dr_engine.target_role`.
 
 Parameters:
   OrchestratorRoleArns:

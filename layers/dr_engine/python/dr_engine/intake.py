@@ -5,17 +5,16 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
-from dr_core.references import REFERENCE_ACTIONS, Resolver
-
 from dr_core.errors import InvalidInputError, Problem
 from dr_core.events import ExecutionRequested, Incoming, execution_id, printable
 from dr_core.observability import logger
 from dr_core.phases import Mode
 from dr_core.records import Approval, ApprovalStatus, Execution, ExecutionStatus
+from dr_core.references import REFERENCE_ACTIONS, Resolver
 from dr_core.state import LockedError, Refusal, Table
 from dr_core.target import TargetAccess
+from dr_engine.plan import Plan, check_manifest, plan
 from dr_modules.base import modules
-from dr_modules.plan import Plan, check_manifest, plan
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client

@@ -6,8 +6,6 @@ from dataclasses import replace
 from functools import cache
 from typing import Any
 
-from dr_core.references import SECURE_ACTIONS, holds_reference, resolve_secure
-
 from dr_core import flow
 from dr_core.errors import ErrorClass, ModuleError
 from dr_core.events import WakeUp
@@ -15,6 +13,7 @@ from dr_core.execution import check_delay, decide
 from dr_core.moves import applied
 from dr_core.observability import utc_now
 from dr_core.records import Failure, Resource, ResourceStatus, State
+from dr_core.references import SECURE_ACTIONS, holds_reference, resolve_secure
 from dr_core.settings import setting
 from dr_core.state import Table, table
 from dr_core.target import Run, TargetAccess, acting_until, target_access

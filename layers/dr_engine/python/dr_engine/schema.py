@@ -1,6 +1,6 @@
 """The JSON Schema of manifests, for editors: what they complete and underline is what the models of the manifest and the modules say.
 
-`python -m dr_modules.schema > manifests/schema.json` writes it. Where the models are tolerant, so is it.
+`python -m dr_engine.schema > manifests/schema.json` writes it. Where the models are tolerant, so is it.
 """
 
 import json

@@ -14,7 +14,7 @@ from dr_core.phases import Phase
 from dr_core.records import LayerStatus, ResourceStatus
 from dr_core.references import Resolver
 from dr_modules.base import DRModule, Handle, ModuleParameters, Names
-from dr_modules.plan import Plan, check_manifest, plan, validate
+from dr_engine.plan import Plan, check_manifest, plan, validate
 
 FILE = "shop/Instantiate.json"
 OWN = "999999999999"

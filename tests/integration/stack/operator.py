@@ -1,0 +1,139 @@
+"""What the tests do with the deployed stack, in an operator's and an approver's words."""
+
+import json
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+from uuid import uuid4
+
+import httpx
+
+from dr_core.commands import Command
+from dr_core.execution import decide
+from dr_core.observability import utc_now
+from dr_core.records import Execution, ExecutionStatus
+from dr_core.state import Refusal, Table
+from localcloud import repeats
+from localcloud.approver import Approver
+from localcloud.cloud import LocalCloud
+from localcloud.journal import Entry, read
+
+T = TypeVar("T")
+# Long enough for functions that start cold on two busy cores.
+PATIENCE_SECONDS = 120.0
+
+
+class Operator:
+    """Starts executions, decides on them, waits for them, and looks at what was called."""
+
+    def __init__(self, cloud: LocalCloud, outputs: Mapping[str, str]) -> None:
+        self.cloud = cloud
+        self.outputs = outputs
+        self.table = Table(outputs["StateTableName"])
+        self.approver = Approver(cloud, outputs["ApprovalTopicArn"])
+
+    def request(self, **changes: object) -> str:
+        """Put an `Execution Requested` for the storefront's INSTANTIATE, with `changes`; gives the id that came of it."""
+        detail: dict[str, object] = {
+            "application": "storefront",
+            "phase": "INSTANTIATE",
+            "sourceRegion": "us-east-1",
+            "targetRegion": "us-west-2",
+            "mode": "planned",
+            "requestedBy": "alice",
+            "reason": "test",
+            "clientToken": uuid4().hex,
+        }
+        detail = {key: value for key, value in {**detail, **changes}.items() if value is not None}
+        self.put("dr.operator", "Execution Requested", detail)
+        token, application = str(detail["clientToken"]), str(detail["application"])
+        return self.wait(lambda: self.table.by_token(application, token), f"an execution for token {token}")
+
+    def put(self, source: str, detail_type: str, detail: Mapping[str, object]) -> None:
+        """Put one event on the bus."""
+        entry = {"EventBusName": self.outputs["BusName"], "Source": source, "DetailType": detail_type, "Detail": json.dumps(detail)}
+        answer = self.cloud.client("events").put_events(Entries=[entry])
+        assert answer["FailedEntryCount"] == 0, answer
+
+    def refusal(self, execution_id: str) -> Refusal:
+        """The refusal stored for a request."""
+        return self.wait(lambda: self.table.refusal(execution_id), f"a refusal of {execution_id}")
+
+    def decide(self, execution_id: str, decision: str) -> httpx.Response:
+        """Follow the link that was sent, and decide."""
+        return self.approver.decide(self.approver.link(execution_id, PATIENCE_SECONDS), decision, "test")
+
+    def execution(self, execution_id: str) -> Execution:
+        """The execution as the table has it."""
+        state = self.table.load(execution_id)
+        assert state is not None
+        return state.execution
+
+    def finished(self, execution_id: str) -> Execution:
+        """The execution once it has ended or halted."""
+
+        def over() -> Execution | None:
+            execution = self.execution(execution_id)
+            return execution if execution.status.is_terminal or execution.status is ExecutionStatus.FAILED else None
+
+        return self.wait(over, f"the end of {execution_id}")
+
+    def events(self, execution_id: str) -> list[tuple[str, str]]:
+        """The timeline: detail-type and the resource's name, in order."""
+        entries = self.table.timeline(execution_id)
+        return [(entry.detail_type, json.loads(entry.detail).get("resourceName", "")) for entry in entries]
+
+    def wait(self, look: Callable[[], T | None], what: str, seconds: float = PATIENCE_SECONDS) -> T:
+        """Look until there is something."""
+        deadline = time.monotonic() + seconds
+        while (found := look()) is None:
+            assert time.monotonic() < deadline, f"waited {seconds:.0f} s in vain for {what}"
+            time.sleep(0.1)
+        return found
+
+    def repeat(self, *operations: str) -> None:
+        """From now on the gateway carries out these operations twice, such as `sqs:SendMessage`; none to stop."""
+        httpx.put(self.cloud.endpoint_url + repeats.PATH, json=list(operations)).raise_for_status()
+
+    def sweep(self) -> Mapping[str, Any]:
+        """Run the sweep now."""
+        answer = self.cloud.client("lambda").invoke(FunctionName="dr-orchestrator-sweep", Payload=b"{}")
+        body = json.loads(answer["Payload"].read())
+        assert "FunctionError" not in answer, body
+        return dict(body)
+
+    def journal_position(self) -> int:
+        """Where the journal ends now."""
+        return self.cloud.journal.stat().st_size
+
+    def calls_since(self, position: int) -> list[Entry]:
+        """What passed the gateway since then."""
+        return read(self.cloud.journal, position)
+
+    def publish(self, application: str, phase_file: str, body: bytes) -> None:
+        """Put a manifest into the bucket."""
+        self.cloud.client("s3").put_object(Bucket=self.outputs["ManifestBucketName"], Key=f"{application}/{phase_file}", Body=body)
+
+    def release(self) -> None:
+        """End whatever a test left running, so that the next one finds the locks free."""
+        for execution_id in set(self.table.locked_by("storefront", ("us-east-1", "us-west-2")).values()):
+
+            def ended(execution_id: str = execution_id) -> bool | None:
+                state = self.table.load(execution_id)
+                assert state is not None
+                if state.execution.status.is_terminal:
+                    return True
+                if state.execution.status is not ExecutionStatus.CANCELLING:
+                    move = decide(state, Command("cancel", "test", "the test is over"), utc_now())
+                    assert move is not None
+                    self.table.commit(state.execution, move, utc_now())
+                self.sweep()
+                return None
+
+            self.wait(ended, f"the end of {execution_id}")
+
+
+def manifest(text: str) -> Path:
+    """A manifest of the sample application."""
+    return Path(__file__).parents[3] / "manifests" / "storefront" / text
