@@ -75,9 +75,8 @@ def _layer_line(layer: Layer, now: datetime) -> Text:
 
 def _resource_table(resources: Iterable[Resource], now: datetime) -> Table:
     table = Table.grid(padding=(0, 2, 0, 0))
-    for _ in range(5):
+    for _ in range(6):
         table.add_column(overflow="fold")
-    table.add_column(overflow="fold", ratio=1)
     for resource in resources:
         took = between(resource.started_at, resource.ended_at or now) if resource.started_at else ""
         attempt = f"attempt {resource.attempt} of {max(resource.attempt, resource.max_attempts)}" if resource.attempt else ""

@@ -37,10 +37,14 @@ class Result:
         """Safe and live."""
         return not self.violation and not self.stuck
 
+    @property
+    def verdict(self) -> str:
+        """What was found, in a few words."""
+        return self.violation or (f"stuck in {self.stuck} states" if self.stuck else "OK")
+
     def __str__(self) -> str:
-        verdict = "OK" if self.holds else f"VIOLATION: {self.violation}" if self.violation else f"STUCK in {self.stuck} states"
         how = f"\n  {' > '.join(self.trace)}" if self.trace else ""
-        return f"{self.states:>9,} states {self.edges:>10,} edges {self.seconds:6.1f} s  {verdict}{how}"
+        return f"{self.states:>9,} states {self.edges:>10,} edges {self.seconds:6.1f} s  {self.verdict}{how}"
 
 
 def check(

@@ -9,14 +9,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from typing import Literal, NamedTuple, TypeVar
 
-from dr_core.commands import Command
 from dr_core.errors import ErrorClass
 from dr_core.records import DetailType, Event, Failure, Resource, ResourceStatus
 from dr_core.triggers import Checked, Claim, Expire, Outcome, Started, Trigger, Vote, Wake
 from tests.model.checker import Step
 from tests.model.facts import PAST, Book, Committed, Decide, Facts, really
 from tests.support.memory_table import SHA, LayerPlan, ResourcePlan, resource_id
-from tests.support.simulation import ADVANCES
+from tests.support.simulation import ADVANCES, command
 
 T = TypeVar("T")
 World = Literal["absent", "going", "done", "broken"]
@@ -159,7 +158,8 @@ class Protocol:
         """An approved execution, or with `votes` one that waits for its approval."""
         size = len(self.ids)
         budget = tuple(int(getattr(self.variant, name.replace("-", "_"))) for name in _BUDGETS)
-        now = Now(self.book.start, ("absent",) * size, ((0,) * _ATTEMPTS,) * size, frozenset(), frozenset(), budget)
+        absent: tuple[World, ...] = tuple("absent" for _ in range(size))
+        now = Now(self.book.start, absent, ((0,) * _ATTEMPTS,) * size, frozenset(), frozenset(), budget)
         if self.variant.votes:
             return now
         voted = self.book.decide(self.book.layers(now.facts), now.facts, Vote(True, "ann", "", SHA))
@@ -344,11 +344,11 @@ class Protocol:
         """What people may do: the budget that it takes, what to call it, and the trigger."""
         if facts in self._orders_of:
             return self._orders_of[facts]
-        wanted: list[tuple[str, str, Trigger]] = [("", "resume", Command("resume", "olga", ""))]
-        wanted += [(name, name, Command(name, "olga", "")) for name in ("pause", "cancel", "abandon")]  # type: ignore[arg-type]
+        wanted: list[tuple[str, str, Trigger]] = [("", "resume", command("resume"))]
+        wanted += [(name, name, command(name)) for name in ("pause", "cancel", "abandon")]
         for number, resource in enumerate(self.book.resources(facts)):
             names = ("retry", "skip") if resource.status.is_failure else ("force-complete",) if resource.status == "WAITING" else ()
-            wanted += [(name, f"{name} r{number}", Command(name, "olga", "", (resource.id,))) for name in names]  # type: ignore[arg-type]
+            wanted += [(name, f"{name} r{number}", command(name, resource.id)) for name in names]
         if self.variant.votes and self.book.table(facts).execution("e1").status == "PENDING_APPROVAL":
             wanted += [("", "approve", Vote(True, "ann", "", SHA)), ("", "reject", Vote(False, "bob", "", SHA)), ("", "expire", Expire())]
         orders = [order for order in wanted if self.book.decide(self.book.layers(facts), facts, order[2]) is not None]

@@ -1,13 +1,19 @@
 """An operator's desk: drctl, the stack that it finds, and executions that move when the story says so. No network, no waiting."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from functools import cache
+from types import SimpleNamespace
 from typing import Any
 
 import boto3
 import httpx
+import pytest
+from botocore.loaders import create_loader
+from moto import mock_aws
 from typer.testing import CliRunner, Result
 
 from dr_core import approvals
@@ -32,10 +38,42 @@ SECRET = "the-signing-secret"
 T0 = datetime(2031, 3, 1, 12, 0, tzinfo=UTC)
 DONE = Outcome("DONE", "there")
 
+# Each test has new sessions, and each would read the services' models anew: most of a test's time.
+_shared_loader = cache(create_loader)
+
 
 def failed(code: str, message: str, request_id: str | None = None) -> Outcome:
     """What the module raises when AWS says no for good."""
     return Outcome("ERROR", failure=Failure(code, ErrorClass.TERMINAL, message, request_id))
+
+
+def answering(service: str, operation: str, answer: dict[str, Any], status: int = 200) -> boto3.Session:
+    """A session in which AWS answers an operation with that."""
+
+    def answered(**_: object) -> Any:
+        return SimpleNamespace(status_code=status), answer
+
+    session = boto3.Session()
+    session.events.register(f"before-call.{service}.{operation}", answered)
+    return session
+
+
+@contextmanager
+def emulated(monkeypatch: pytest.MonkeyPatch) -> Iterator["Desk"]:
+    """A desk in an empty account."""
+    monkeypatch.setattr("botocore.session.create_loader", _shared_loader)
+    monkeypatch.setenv("AWS_DEFAULT_REGION", HOME)
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    monkeypatch.delenv("DRCTL_STACK", raising=False)
+    with mock_aws():
+        yield Desk()
+
+
+@pytest.fixture
+def desk(monkeypatch: pytest.MonkeyPatch, socket_disabled: None) -> Iterator["Desk"]:
+    """drctl and the orchestrator's stack, nothing requested yet."""
+    with emulated(monkeypatch) as made:
+        yield made
 
 
 @dataclass
@@ -47,6 +85,7 @@ class Desk:
     upcoming: list[Callable[[], object]] = field(default_factory=list)
     posts: list[httpx.Request] = field(default_factory=list)
     queue: str = ""
+    execution_id: str = ID
 
     def __post_init__(self) -> None:
         secret = boto3.client("secretsmanager").create_secret(Name="signing", SecretString=SECRET)["ARN"]
@@ -96,7 +135,7 @@ class Desk:
         pattern = {"source": ["dr.operator"], "detail-type": ["Execution Requested"]}
         events.put_rule(Name="requested", EventBusName=BUS, EventPattern=json.dumps(pattern))
         events.put_targets(Rule="requested", EventBusName=BUS, Targets=[{"Id": "queue", "Arn": arn}])
-        boto3.client("s3").create_bucket(Bucket=BUCKET, CreateBucketConfiguration={"LocationConstraint": HOME})
+        boto3.client("s3").create_bucket(Bucket=BUCKET, CreateBucketConfiguration={"LocationConstraint": "us-west-2"})
 
     def publish(self, key: str, manifest: object) -> None:
         """Put a manifest into the bucket."""
@@ -116,28 +155,26 @@ class Desk:
 
     # --- an execution ---
 
-    def request(self, *layers: list[tuple[str, str]], reason: str = "Region down", **changes: Any) -> str:
+    def request(self, *layers: list[tuple[str, str]], reason: str = "Region down", execution_id: str = ID) -> str:
         """Store an execution whose layers have resources of the given names and modules. It waits for approval."""
+        self.execution_id = execution_id
         execution = Execution(
-            **{
-                "id": ID,
-                "application": "storefront",
-                "phase": Phase.ACTIVATE,
-                "mode": Mode.UNPLANNED,
-                "source_region": OTHER,
-                "target_region": HOME,
-                "home_region": HOME,
-                "status": ExecutionStatus.PENDING_APPROVAL,
-                "current_layer": 0,
-                "layers_total": len(layers),
-                "fence": 1,
-                "manifest_sha256": SHA,
-                "manifest_version_id": "v1",
-                "requested_by": "olga",
-                "reason": reason,
-                "requested_at": self.now,
-            }
-            | changes
+            id=execution_id,
+            application="storefront",
+            phase=Phase.ACTIVATE,
+            mode=Mode.UNPLANNED,
+            source_region=OTHER,
+            target_region=HOME,
+            home_region=HOME,
+            status=ExecutionStatus.PENDING_APPROVAL,
+            current_layer=0,
+            layers_total=len(layers),
+            fence=1,
+            manifest_sha256=SHA,
+            manifest_version_id="v1",
+            requested_by="olga",
+            reason=reason,
+            requested_at=self.now,
         )
         stored = [Layer(number, LayerStatus.PENDING, 0, len(names)) for number, names in enumerate(layers, 1)]
         resources = [_resource(number, index, *one) for number, names in enumerate(layers, 1) for index, one in enumerate(names, 1)]
@@ -145,10 +182,10 @@ class Desk:
         assert self.table.create(execution, stored, resources, approval, self.now)
         return execution.id
 
-    def move(self, trigger: Trigger, execution_id: str = ID) -> None:
-        """Something happens to the execution, and all that follows by itself."""
+    def move(self, trigger: Trigger, execution_id: str = "") -> None:
+        """Something happens to the execution, by default the one that was requested last, and all that follows by itself."""
         for each in (trigger, Wake()):
-            while (state := self.table.load(execution_id)) and (found := decide(state, each, self.now)):
+            while (state := self.table.load(execution_id or self.execution_id)) and (found := decide(state, each, self.now)):
                 assert self.table.commit(state.execution, found, self.now)
                 if not isinstance(each, Wake):
                     break
@@ -169,7 +206,7 @@ class Desk:
         self.move(Checked(resource_id, resource.attempt, resource.check_no, outcome, 5, 0.5))
 
     def _resource(self, resource_id: str) -> Resource:
-        return next(resource for resource in self.table.resources(ID) if resource.id == resource_id)
+        return next(resource for resource in self.table.resources(self.execution_id) if resource.id == resource_id)
 
 
 def _resource(layer: int, index: int, name: str, module: str) -> Resource:

@@ -158,7 +158,7 @@ def _key(execution_id: str, change: Change) -> Key:
     return ("" if change.kind is Kind.LOCK else execution_id, change.kind, change.key)
 
 
-def changed(record: R, change: Change) -> R:
+def changed(record: Record, change: Change) -> Record:
     """The record with the change's values; an attribute that is removed gets back the default of the record's field."""
     defaults: dict[str, Any] = {f.name: f.default for f in fields(record)}
     values: dict[str, Any] = {name: defaults[name] if value is None else value for name, value in change.values.items()}

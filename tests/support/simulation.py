@@ -169,7 +169,7 @@ class Simulation:
             return self._check_resource(message)
         if message.detail_type is DetailType.APPROVAL_REQUESTED:
             return self._order(message.execution_id, Asked())
-        return self._advance(message.execution_id)
+        return self._advance_one(message.execution_id)
 
     def _advance(self, execution_id: str) -> Generator[None, None, State]:
         for _ in range(_MOST_STEPS):
@@ -181,6 +181,9 @@ class Simulation:
             self.commit(execution_id, move)
             yield
         raise AssertionError("the execution does not come to rest")
+
+    def _advance_one(self, execution_id: str) -> Steps:
+        yield from self._advance(execution_id)
 
     def _follow(self, state: State, trigger: Trigger) -> Generator[None, None, bool]:
         now = self.now

@@ -18,7 +18,7 @@ def create_state_table(name: str = TABLE_NAME, dynamodb: Any = None) -> Table:
     defined = template()["Resources"]["StateTable"]["Properties"]
     kept = ("BillingMode", "KeySchema", "AttributeDefinitions", "GlobalSecondaryIndexes")
     stream = {"StreamEnabled": True, **defined["StreamSpecification"]}
-    client = dynamodb or boto3.client("dynamodb")
+    client: Any = dynamodb or boto3.client("dynamodb")
     client.create_table(TableName=name, StreamSpecification=stream, **{key: defined[key] for key in kept})
     return Table(name)
 
@@ -43,4 +43,4 @@ def _plain(loader: yaml.SafeLoader, _suffix: str, node: yaml.Node) -> object:
     return loader.construct_scalar(node)
 
 
-_Loader.add_multi_constructor("!", _plain)
+_Loader.add_multi_constructor("!", _plain)  # type: ignore[no-untyped-call]

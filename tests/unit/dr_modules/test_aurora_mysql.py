@@ -343,7 +343,7 @@ def test_the_live_side_is_not_deleted(world: World) -> None:
     scenes.aurora(world, ("reader-1",))
     module = world.module(AuroraMySQL, CLEANUP, region=PRIMARY)
     assert [found.code for found in module.obstacles(WRITERS)] == ["LiveSide"]
-    with pytest.raises(ModuleError, match="is the writer of global-aurora: fail over first") as raised:
+    with pytest.raises(ModuleError, match="is the writer of global-aurora, or none is: fail over first") as raised:
         module.start(WRITERS, again=True)
     assert (raised.value.code, raised.value.error_class) == ("LiveSide", ErrorClass.TERMINAL)
     assert world.changes == []
@@ -383,6 +383,16 @@ def test_a_cluster_that_stands_alone_and_serves_is_live(world: World) -> None:
     gone = {**alone, "GlobalClusterIdentifier": "deleted-long-ago"}
     with pytest.raises(ModuleError, match="stands alone"):
         world.module(AuroraMySQL, CLEANUP).start(gone, again=True)
+    assert world.changes == []
+
+
+def test_a_cluster_that_was_promoted_by_hand_is_live(world: World) -> None:
+    rds = scenes.aurora(world, ("reader-1",))
+    rds.remove_from_global_cluster(GlobalClusterIdentifier=GLOBAL, DbClusterIdentifier=scenes.arn())
+    world.time.advance(60)
+    with pytest.raises(ModuleError, match="stands alone and its instance reader-1 takes writes"):
+        world.module(AuroraMySQL, CLEANUP).start({**AURORA, "DBInstanceIdentifier": "reader-1"}, again=True)
+    assert scenes.writers(world) == [PRIMARY]
     assert world.changes == []
 
 

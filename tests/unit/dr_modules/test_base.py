@@ -1,6 +1,7 @@
 """What the base class does for every module: targets, handles, field types, and the class of an error."""
 
 from collections.abc import Mapping
+from typing import ClassVar
 
 import boto3
 import pytest
@@ -36,10 +37,10 @@ class Lamp(DRModule[LampParameters]):
     """Lit by its act, and only the handle tells."""
 
     name = "Lamp"
-    permissions: Permissions = {Phase.ACTIVATE: ("lamp:Light", "lamp:DescribeLamp")}
-    implied_permissions: Permissions = {Phase.ACTIVATE: ("kms:Decrypt",)}
+    permissions: ClassVar[Permissions] = {Phase.ACTIVATE: ("lamp:Light", "lamp:DescribeLamp")}
+    implied_permissions: ClassVar[Permissions] = {Phase.ACTIVATE: ("kms:Decrypt",)}
     irreversible = frozenset({Phase.ACTIVATE})
-    timeouts: Mapping[Phase, int] = {Phase.ACTIVATE: 7}
+    timeouts: ClassVar[Mapping[Phase, int]] = {Phase.ACTIVATE: 7}
 
     def activate(self, parameters: LampParameters) -> Handle | None:
         if parameters.number > 8:

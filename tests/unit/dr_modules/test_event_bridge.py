@@ -46,6 +46,14 @@ def test_lists_are_every_rule_on_every_bus(world: World) -> None:
     assert world.changes == ["EnableRule"] * 4
 
 
+@pytest.mark.parametrize(("phase", "call", "changed"), [(ACTIVATE, "EnableRule", "hourly"), (CLEANUP, "DisableRule", "daily")])
+def test_a_rule_of_a_list_that_is_as_it_shall_be_is_left_alone(world: World, phase: Phase, call: str, changed: str) -> None:
+    scenes.rule(world, "daily", state="ENABLED")
+    scenes.rule(world, "hourly", state="DISABLED")
+    assert world.drive(EventBridge, phase, {"EventRuleName": ["daily", "hourly"]}).progress is Progress.DONE
+    assert [(one.operation, one.parameters["Name"]) for one in world.calls if one.changes] == [(call, changed)]
+
+
 @pytest.mark.parametrize("phase", [ACTIVATE, CLEANUP])
 def test_a_missing_rule_is_never_called_enabled(world: World, phase: Phase) -> None:
     scenes.rule(world, "daily")

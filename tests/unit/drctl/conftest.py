@@ -1,28 +1,13 @@
 """Each test has a desk of its own, in an account of its own."""
 
 from collections.abc import Iterator
-from functools import cache
 
 import boto3
 import pytest
-from botocore.loaders import create_loader
-from moto import mock_aws
 
-from tests.support.desk import HOME, Desk
+from tests.support.desk import Desk, desk
 
-# Each test has new sessions, and each would read the services' models anew: most of a test's time.
-_shared_loader = cache(create_loader)
-
-
-@pytest.fixture
-def desk(monkeypatch: pytest.MonkeyPatch, socket_disabled: None) -> Iterator[Desk]:
-    """drctl and the orchestrator's stack, nothing requested yet."""
-    monkeypatch.setattr("botocore.session.create_loader", _shared_loader)
-    monkeypatch.setenv("AWS_DEFAULT_REGION", HOME)
-    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
-    monkeypatch.delenv("DRCTL_STACK", raising=False)
-    with mock_aws():
-        yield Desk()
+__all__ = ["desk"]
 
 
 @pytest.fixture

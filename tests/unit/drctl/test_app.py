@@ -1,14 +1,13 @@
 """What stands between drctl and AWS is said in one line, with the remedy."""
 
 import json
-from types import SimpleNamespace
 
 import boto3
 import pytest
 from typer.testing import CliRunner, Result
 
 from drctl.app import app
-from tests.support.desk import ID, Desk
+from tests.support.desk import ID, Desk, answering
 
 
 def run(*arguments: str) -> Result:
@@ -57,9 +56,7 @@ def test_no_table(desk: Desk) -> None:
 
 def test_no_right(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
     denied = {"Error": {"Code": "AccessDenied", "Message": "not authorized"}}
-    session = boto3.Session()
-    session.events.register("before-call.cloudformation.DescribeStacks", lambda **_: (SimpleNamespace(status_code=403), denied))
-    monkeypatch.setattr(boto3, "DEFAULT_SESSION", session)
+    monkeypatch.setattr(boto3, "DEFAULT_SESSION", answering("cloudformation", "DescribeStacks", denied, 403))
     result = run("executions", "storefront")
     assert result.exit_code == 2
     assert result.stderr.splitlines() == [

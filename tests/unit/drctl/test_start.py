@@ -1,13 +1,11 @@
 """`drctl start`: the request as it goes out, and what the operator is told of it. The way in is the real one."""
 
-from types import SimpleNamespace
-
 import boto3
 import pytest
 
 from dr_core.state import Refusal
 from dr_core.triggers import Vote
-from tests.support.desk import Desk
+from tests.support.desk import Desk, answering
 
 STORY = ("start", "storefront", "INSTANTIATE", "--target", "us-west-2", "--source", "us-east-1", "--reason", "drill")
 SCALE_UP = {"action": "ECS", "resourceName": "api", "parameters": {"EcsClusterName": "prod", "EcsServiceName": "api", "EcsDesiredSize": 4}}
@@ -114,9 +112,7 @@ def test_waits_until_the_end_when_asked_to(desk: Desk) -> None:
 def test_a_bus_that_does_not_take_the_event_is_no_success(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
     throttled = {"ErrorCode": "ThrottlingException", "ErrorMessage": "slow down"}
     answer = {"FailedEntryCount": 1, "Entries": [throttled]}
-    session = boto3.Session()
-    session.events.register("before-call.events.PutEvents", lambda **_: (SimpleNamespace(status_code=200), answer))
-    monkeypatch.setattr(boto3, "DEFAULT_SESSION", session)
+    monkeypatch.setattr(boto3, "DEFAULT_SESSION", answering("events", "PutEvents", answer))
     result = desk.run(*STORY)
     assert result.exit_code == 2
     assert "did not take the request: ThrottlingException: slow down" in result.stderr

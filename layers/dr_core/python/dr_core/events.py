@@ -19,6 +19,7 @@ from dr_core.records import Event, Execution
 SCHEMA_VERSION = "1"
 # EventBridge takes more, but an event names things, it does not carry them.
 MAX_EVENT_BYTES = 16 * 1024
+_LONGEST_TEXT = 400  # of a problem's, so that at least one fits into an event
 
 Region = Annotated[str, StringConstraints(pattern=r"^[a-z]{2}(-[a-z]+)+-\d$")]
 Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$")]
@@ -158,7 +159,7 @@ def printable(value: object, limit: int = 200) -> str:
 
 
 def refused(execution_id: str, application: str, region: str, problems: list[dict[str, str]], now: datetime) -> tuple[str, str]:
-    """Id and detail of `Execution Refused`, for a request that never became an execution."""
+    """Id and detail of `Execution Refused`, for a request that never became an execution; of the problems, as many as it can carry."""
     event_id = new_event_id(now)
     body = {
         "schemaVersion": SCHEMA_VERSION,
@@ -167,6 +168,10 @@ def refused(execution_id: str, application: str, region: str, problems: list[dic
         "application": application,
         "homeRegion": region,
         "occurredAt": text(now),
-        "problems": problems,
     }
-    return event_id, json.dumps(body, separators=(",", ":"), ensure_ascii=False)
+    shown = [{key: value[:_LONGEST_TEXT] for key, value in problem.items()} for problem in problems]
+    while True:
+        encoded = json.dumps({**body, "problems": shown}, separators=(",", ":"), ensure_ascii=False)
+        if len(encoded.encode()) <= MAX_EVENT_BYTES:
+            return event_id, encoded
+        shown.pop()

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, fields
 from datetime import datetime
 from enum import Enum
-from functools import cache
+from functools import cache, partial
 from typing import Any, TypeVar
 
 from pynamodb.connection import Connection
@@ -191,14 +191,13 @@ class Table:
     ) -> bool:
         """Store a new execution and take its locks, all or nothing; resources go first, they mean nothing without the rest.
 
-        False if it is there already: the request came twice. Raises LockedError, naming the holder.
+        False if the request was dealt with already: it came twice. Raises LockedError, naming the holder.
         """
         pk = _pk(execution.id)
         items = [_item(ResourceItem, resource, pk, f"RES#{resource.id}", execution.home_region) for resource in resources]
         for start in range(0, len(items), _CHUNK):
-            with TransactWrite(connection=self._connection) as transaction:
-                for item in items[start : start + _CHUNK]:
-                    transaction.save(item)
+            if not self._transact(partial(_plan, pk, items[start : start + _CHUNK])):
+                return False
         regions = sorted({execution.source_region, execution.target_region})
         locks = {region: self._lock(execution.application, region) for region in regions}
 
@@ -208,6 +207,7 @@ class Table:
                 condition = LockItem.owner.does_not_exist() & (LockItem.fence == fence if lock else LockItem.fence.does_not_exist())
                 new = LockItem(f"LOCK#{execution.application}#{region}", "LOCK", owner=execution.id, fence=fence + 1)
                 transaction.save(new, condition=condition)
+            transaction.condition_check(RefusalItem, pk, REFUSAL_SK, condition=RefusalItem.pk.does_not_exist())
             transaction.save(_item(ExecutionItem, execution, pk, EXECUTION_SK), condition=ExecutionItem.pk.does_not_exist())
             transaction.save(_item(ApprovalItem, approval, pk, APPROVAL_SK, execution.home_region))
             for layer in layers:
@@ -241,6 +241,7 @@ class Table:
         event_id, detail = events.refused(refusal.execution_id, refusal.application, region, shown, now)
 
         def write(transaction: TransactWrite) -> None:
+            transaction.condition_check(ExecutionItem, pk, EXECUTION_SK, condition=ExecutionItem.pk.does_not_exist())
             transaction.save(item, condition=RefusalItem.pk.does_not_exist())
             if token:
                 owner = TokenItem(f"TOKEN#{refusal.application}#{token}", "TOKEN", execution_id=refusal.execution_id)
@@ -313,6 +314,13 @@ def _item(model: type[I], record: object, pk: str, sk: str, home_region: str | N
     if "due_at" in values and region:
         values["due_pk"] = f"DUE#{region}"
     return model(pk, sk, **values)
+
+
+def _plan(pk: str, items: Iterable[ResourceItem], transaction: TransactWrite) -> None:
+    """Store resources as they are planned; those of an execution that is there already stay as they are."""
+    transaction.condition_check(ExecutionItem, pk, EXECUTION_SK, condition=ExecutionItem.pk.does_not_exist())
+    for item in items:
+        transaction.save(item)
 
 
 def _where(execution: Execution, change: Change) -> tuple[type[Item], str, str]:

@@ -206,11 +206,13 @@ class AuroraBase(DRModule[AuroraMySQLParameters]):
         if found is not None and found.failover_to is not None:
             message = f"a failover of {found.id} is {found.failover_status}: retry when it has ended"
             raise self.error("FailoverUnderWay", message, ErrorClass.RETRYABLE)
-        if found is not None and found.writer is not None and found.writer.arn != cluster.arn:
-            return
-        if found is not None:
-            message = f"cluster {cluster.id} in {self.target.region} is the writer of {found.id}: fail over first"
+        member = found.member(cluster.arn) if found is not None else None
+        if found is not None and member is not None:
+            if found.writer is not None and not member.is_writer:
+                return
+            message = f"cluster {cluster.id} in {self.target.region} is the writer of {found.id}, or none is: fail over first"
             raise self.error("LiveSide", f'{message}, or set "Force": true to delete the live side')
+        # Also one that has left its global cluster: so does a cluster that people promote by hand.
         if cluster.writer is not None:
             message = f"cluster {cluster.id} in {self.target.region} stands alone and its instance {cluster.writer} takes writes"
             raise self.error("LiveSide", f'{message}: name its GlobalClusterIdentifier, or set "Force": true to delete the live side')
