@@ -34,9 +34,9 @@ def start_one(record: SQSRecord) -> None:
     """Start the state machine under the execution's own name: a second delivery finds it there."""
     execution_id = WakeUp.from_queue(record.body).execution_id
     logger.append_keys(execution_id=execution_id)
-    wait = {"executionId": execution_id, "timeoutSeconds": int(setting("APPROVAL_SECONDS"))}
+    machine = setting("APPROVAL_STATE_MACHINE_ARN")
     try:
-        sfn().start_execution(stateMachineArn=setting("APPROVAL_STATE_MACHINE_ARN"), name=execution_id, input=json.dumps(wait))
+        sfn().start_execution(stateMachineArn=machine, name=execution_id, input=json.dumps({"executionId": execution_id}))
     except sfn().exceptions.ExecutionAlreadyExists:
         logger.info("approval already started")
 

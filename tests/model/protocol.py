@@ -229,9 +229,9 @@ class Protocol:
         elif function.step == "act":
             yield self._act(rest, function)
         else:
-            trigger = Started(
-                self.ids[function.number], function.attempt, function.owner, _SEEN[now.world[function.number]], None, 0.0, 0.0
-            )
+            seen = now.world[function.number]
+            outcome = _SEEN["going" if seen == "broken" else seen]  # it may be the last attempt's failure: the checks decide
+            trigger = Started(self.ids[function.number], function.attempt, function.owner, outcome, None, 0.0, 0.0)
             record = Deciding(-1, "record", function.number, function.attempt, function.owner)
             yield self._later(("record", function), rest, trigger, record)
 

@@ -15,7 +15,6 @@ import boto3
 import botocore.session
 import pytest
 from botocore.config import Config
-from botocore.loaders import Loader
 from botocore.model import OperationModel, Shape
 from botocore.validate import ParamValidator
 from moto import mock_aws
@@ -56,22 +55,12 @@ class Call:
 
 @dataclass
 class World:
-    """Two Regions of one account. `session` is the code's under test, and recorded; `client` is for setting the scene."""
+    """Two Regions of one account: `module` makes what is under test, whose calls are recorded, `client` is for setting the scene."""
 
     time: clock.ManualClock
-    session: boto3.Session = field(default_factory=lambda: _session())
     calls: list[Call] = field(default_factory=list)
     only_look: bool = False  # `drive` observes, records and preflights, and does not act
     _answers: dict[tuple[str, str], tuple[dict[str, Any] | Exception, int]] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        self.session.events.register("before-parameter-build.*.*", self._record)
-        self.session.events.register_first("before-call.*.*", self._answered)  # type: ignore[arg-type]  # it may answer
-
-    def _record(self, params: dict[str, Any], model: OperationModel, context: dict[str, Any], **_: object) -> None:
-        service = model.service_model
-        region = str(context["client_region"])
-        self.calls.append(Call(service.signing_name, model.name, region, dict(params)))
 
     @property
     def changes(self) -> list[str]:
@@ -95,7 +84,8 @@ class World:
         """Let the emulator answer everything again."""
         self._answers.clear()
 
-    def _answered(self, model: OperationModel, **_: object) -> tuple[Any, dict[str, Any]] | None:
+    def answered(self, model: OperationModel) -> tuple[Any, dict[str, Any]] | None:
+        """The answer to a call, None to leave it to the emulator."""
         found = self._answers.get((model.service_model.service_name, model.name))
         if found is None:
             return None
@@ -119,7 +109,7 @@ class World:
         """A module as the executor makes it: for one claim or check."""
         peer = PRIMARY if region == STANDBY else STANDBY
         run = Run("01EXECUTION", "shop", phase, mode, "1#1", "the-resource", attempt)
-        return kind(Target(self.session, ACCOUNT, region, peer), run, handles)
+        return kind(Target(_under_test(), ACCOUNT, region, peer), run, handles)
 
     def drive(
         self,
@@ -167,14 +157,18 @@ def emulated(monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
     monkeypatch.setenv(clock.TIME_SCALE_VARIABLE, "1")
     monkeypatch.setenv("AWS_DEFAULT_REGION", STANDBY)
     with mock_aws():
-        yield World(manual)
+        _worlds.append(World(manual))
+        try:
+            yield _worlds[-1]
+        finally:
+            _worlds.pop()
 
 
-_loader = Loader()  # service models are parsed once for all tests
+_worlds: list[World] = []  # the last one is the present one; sessions and clients outlive it, making them takes longer than the calls
 
 
 class _Session(boto3.Session):
-    """Makes each client once: that takes longer than the calls."""
+    """Makes each client once."""
 
     def client(self, service: str, region_name: str, config: Config | None = None) -> Any:  # type: ignore[override]
         key = (service, region_name, str(vars(config)) if config else "")
@@ -186,15 +180,32 @@ class _Session(boto3.Session):
 
 def _session() -> boto3.Session:
     core = botocore.session.Session()
-    core.register_component("data_loader", _loader)
     core.set_credentials("AKIATEST", "secret", "token")
     return _Session(botocore_session=core, region_name=STANDBY)
 
 
 @cache
 def _scene() -> boto3.Session:
-    """For setting scenes; its clients serve all tests."""
+    """For setting scenes."""
     return _session()
+
+
+@cache
+def _under_test() -> boto3.Session:
+    """For the code under test."""
+    session = _session()
+    session.events.register("before-parameter-build.*.*", _record)
+    session.events.register_first("before-call.*.*", _answer)  # type: ignore[arg-type]  # it may answer
+    return session
+
+
+def _record(params: dict[str, Any], model: OperationModel, context: dict[str, Any], **_: object) -> None:
+    call = Call(model.service_model.signing_name, model.name, str(context["client_region"]), dict(params))
+    _worlds[-1].calls.append(call)
+
+
+def _answer(model: OperationModel, **_: object) -> tuple[Any, dict[str, Any]] | None:
+    return _worlds[-1].answered(model)
 
 
 @cache

@@ -93,6 +93,12 @@ class Cloud:
         assert "LastEvaluatedKey" not in found
         return sorted(found["Items"], key=lambda item: (item["pk"]["S"], item["sk"]["S"]))
 
+    def empty(self) -> None:
+        """Make the table anew. moto copies it in each transaction: a full one is slow."""
+        boto3.client("dynamodb").delete_table(TableName=TABLE_NAME)
+        create_state_table()
+        self.calls.clear()
+
     def _saw(self, params: dict[str, Any], model: OperationModel, **_: object) -> None:
         self.calls.append(Call(str(model.service_model.signing_name), model.name, dict(params)))
 

@@ -5,7 +5,6 @@ from dataclasses import dataclass, field, fields, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, Literal, TypeVar
 
-from dr_core.moves import LOST_AFTER
 from dr_core.phases import Mode, Phase
 from dr_core.records import (
     Approval,
@@ -219,9 +218,9 @@ def begin(
         requested_by="rita",
         reason="drill",
         requested_at=now,
-        due_at=now + LOST_AFTER,
+        due_at=now,
     )
-    approval = Approval(ApprovalStatus.PENDING, now + ttl, SHA, "rita", due_at=now + LOST_AFTER)
+    approval = Approval(ApprovalStatus.PENDING, now + ttl, SHA, "rita", due_at=now)
     table.records.update({key: Lock(execution_id) for key in locks})
     table.records[execution_id, Kind.EXECUTION, ""] = execution
     table.records[execution_id, Kind.APPROVAL, ""] = approval

@@ -225,31 +225,30 @@ class Simulation:
         me = self._running
         me.holds = message.resource_id
         yield
-        captured = Captured(*ids, owner, "{}")
-        yield from self._follow(self.table.load_resource(message.execution_id, message.resource_id), captured)
-        assert self.table.resource(message.execution_id, message.resource_id).before is not None, "about to act on what nobody captured"
-        outcome = yield from self._act(_only(state).name, message.attempt, takeover)
+        try:
+            outcome = yield from self._act(state.execution.id, Captured(*ids, owner, "{}"), takeover)
+        except ModuleError as error:
+            outcome = outcome_of(error)
         me.holds = None
         yield
         handles = f'["{message.attempt}"]'
         started = Started(*ids, owner, outcome, handles, check_delay(0, 5, 15, self.jitter.random()), self.jitter.random())
         yield from self._follow(self.table.load_resource(message.execution_id, message.resource_id), started)
 
-    def _act(self, name: str, attempt: int, takeover: bool) -> Generator[None, None, Outcome]:
+    def _act(self, execution_id: str, captured: Captured, takeover: bool) -> Generator[None, None, Outcome]:
         """Observe, act if nothing is under way, observe. Who takes over never acts on what failed: that is for a new attempt."""
-        try:
-            outcome = self.world.observe(name, self.now)
-            yield
-            if outcome.kind != "NOT_STARTED" and (outcome.kind != "FAILED" or takeover):
-                return outcome
-            self.world.act(name, attempt, self.now)
-        except ModuleError as error:
-            return outcome_of(error)
+        state = self.table.load_resource(execution_id, captured.resource_id)
+        name = _only(state).name
+        outcome = self.world.observe(name, self.now)
         yield
-        try:
-            return self.world.observe(name, self.now)
-        except ModuleError as error:
-            return outcome_of(ModuleError(error.code, error.message, ErrorClass.AMBIGUOUS))
+        if outcome.kind == "NOT_STARTED" or (outcome.kind == "FAILED" and not takeover):
+            if _only(state).before is None and not (yield from self._follow(state, captured)):
+                raise ModuleError("LeaseLost", "somebody else has it", ErrorClass.AMBIGUOUS)
+            assert self.table.resource(execution_id, captured.resource_id).before is not None, "acts on what nobody captured"
+            self.world.act(name, captured.attempt, self.now)
+            yield
+            outcome = self.world.observe(name, self.now)
+        return Outcome("IN_PROGRESS") if outcome.kind == "FAILED" else outcome  # it may be the last attempt's failure
 
     def _check_resource(self, message: Message) -> Steps:
         state = self.table.load_resource(message.execution_id, message.resource_id)

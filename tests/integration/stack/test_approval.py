@@ -65,7 +65,6 @@ def test_a_request_that_nobody_decides_expires(operator: Operator) -> None:
     sfn = operator.cloud.client("stepfunctions")
     definition = sfn.describe_state_machine(stateMachineArn=machine)["definition"]
     shortened = json.loads(definition)
-    del shortened["States"]["RequestApproval"]["TimeoutSecondsPath"]
     shortened["States"]["RequestApproval"]["TimeoutSeconds"] = 15
     sfn.update_state_machine(stateMachineArn=machine, definition=json.dumps(shortened))
     try:

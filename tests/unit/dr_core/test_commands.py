@@ -271,6 +271,16 @@ def test_forced_resource_has_succeeded(begin) -> None:  # type: ignore[no-untype
     assert not story.checked(1, 0, broken())
 
 
+def test_observation_that_was_decided_before_the_force_is_refused() -> None:
+    """The resource has ended; it looks the same but for its status."""
+    story = running()
+    resource = story.resource(1, 0)
+    late = story.decide(Checked(resource.id, resource.attempt, resource.check_no, IN_PROGRESS, 1.0, 0.5))
+    assert late is not None
+    story.order("force-complete", (1, 0))
+    assert not story.table.commit("e1", late)
+
+
 # --- abandon ---
 
 

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
@@ -11,6 +12,7 @@ from dr_core.execution import check_delay
 from dr_core.records import Kind, Move
 from dr_core.triggers import Asked, Captured, Checked, Claim, Expire, Started, Vote, Wake
 from tests.support.memory_table import SHA, T0, LayerPlan, ResourcePlan
+from tests.support.simulation import command
 from tests.support.story import DONE, IN_PROGRESS, NOT_STARTED, Story, broken, error
 
 RETRYABLE, THROTTLED, TERMINAL, AMBIGUOUS = ErrorClass.RETRYABLE, ErrorClass.THROTTLED, ErrorClass.TERMINAL, ErrorClass.AMBIGUOUS
@@ -290,6 +292,38 @@ def test_claim_of_what_is_not_requested_is_stale() -> None:
     assert story.decide(Claim("0002-000", 0, "executor-1")) is None
 
 
+def test_two_takeovers_at_once_one_holds_the_lease() -> None:
+    """Both saw the same expired lease."""
+    story = Story(1).approve()
+    assert story.claim(1, 0)
+    story.after(120)
+    one, two = story.decide(Claim("0001-000", 1, "executor-2")), story.decide(Claim("0001-000", 1, "executor-3"))
+    assert one is not None and two is not None
+    assert story.table.commit("e1", two)
+    assert not story.table.commit("e1", one)
+
+
+def test_claim_that_was_decided_in_an_earlier_attempt_is_refused() -> None:
+    """Meanwhile somebody else claimed, was throttled, and the resource is requested anew: it looks the same but for its attempt."""
+    story = Story(1).approve()
+    late = story.decide(Claim("0001-000", 1, "executor-2"))
+    assert late is not None
+    assert story.claim(1, 0) and story.started(1, 0, error(THROTTLED))
+    assert story.after(300).wake().statuses(1) == ["REQUESTED"]
+    assert not story.table.commit("e1", late)
+
+
+@pytest.mark.parametrize("moved", [{"fence": 2}, {"current_layer": 9}, {"status": "PAUSED"}])
+def test_moves_of_an_execution_that_was_moved_are_refused(moved: dict[str, Any]) -> None:
+    """A request, a claim, a close, a command: each holds on the execution as it was read."""
+    story = Story(2, 1).approve().begun(1, 0)
+    story.checked(1, 0, broken())
+    story.order("retry", (1, 0))
+    moves = [story.decide(Wake()), story.decide(Claim("0001-001", 1, "executor-1")), story.decide(command("pause"))]
+    story.table.records["e1", Kind.EXECUTION, ""] = replace(story.execution, **moved)
+    assert [move is not None and story.table.commit("e1", move) for move in moves] == [False, False, False]
+
+
 @pytest.mark.parametrize("name", ["pause", "cancel"])
 def test_claim_that_races_with_a_command_is_refused(name: str) -> None:
     """Decided while RUNNING, committed after the command: the claim holds on the execution."""
@@ -329,7 +363,8 @@ def test_resource_may_be_done_at_once() -> None:
     """Nothing was left to do."""
     story = Story(1).approve()
     assert story.claim(1, 0) and story.started(1, 0, DONE, handles="[]")
-    assert (story.resource(1, 0).status, story.resource(1, 0).handles) == ("SUCCEEDED", "[]")
+    resource = story.resource(1, 0)
+    assert (resource.status, resource.handles, resource.lease_owner, resource.lease_until) == ("SUCCEEDED", "[]", None, None)
     assert story.wake().execution.status == "SUCCEEDED"
 
 

@@ -62,6 +62,14 @@ def test_an_unplanned_run_takes_the_class_of_a_neighbour_and_never_calls_the_pee
     assert {call.region for call in world.calls} == {STANDBY}
 
 
+def test_a_writer_in_a_third_region_is_not_looked_for_in_the_peer(world: World) -> None:
+    scenes.aurora(world, ("reader-1",))
+    elsewhere = [member("eu-west-1", True), member(STANDBY, False)]
+    put(world, "DescribeGlobalClusters", "GlobalClusters", {"GlobalClusterMembers": elsewhere}, without=("FailoverState",))
+    world.module(AuroraMySQL, INSTANTIATE).start(READERS, again=True)
+    assert {call.region for call in world.calls} == {STANDBY}
+
+
 @pytest.mark.parametrize("mode", [Mode.UNPLANNED, Mode.DRILL])
 def test_an_unknown_class_fails_before_anything_is_created(world: World, mode: Mode) -> None:
     scenes.aurora(world)

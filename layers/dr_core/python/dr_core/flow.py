@@ -44,16 +44,30 @@ def follow(table: Table, state: State, trigger: Trigger, clock: Clock) -> Move |
 
 
 def sweep(table: Table, region: str, clock: Clock) -> int:
-    """Find what is overdue in `region`, step what can step, and send again what was lost. Gives the number of wake-ups sent."""
-    sent = 0
+    """Find what is overdue in `region`, step what can step, and send again what was lost. Gives the number of wake-ups sent.
+
+    An execution that fails does not hold up the others; at the end an ExceptionGroup tells of all that did.
+    """
+    sent, errors = 0, []
     for execution_id in table.due(region, clock()):
         logger.append_keys(execution_id=execution_id)
-        state = advance(table, execution_id, clock)
-        for event in lost_wake_ups(state, clock()) if state else ():
-            logger.warning("lost wake-up sent again", detail_type=event.detail_type, resource_id=event.fields.get("resourceId"))
-            queues.send(execution_id, event)
-            sent += 1
+        try:
+            sent += _sweep_one(table, execution_id, clock)
+        except Exception as error:  # noqa: BLE001  (raised again below)
+            logger.exception("execution not swept")
+            errors.append(error)
+    if errors:
+        raise ExceptionGroup(f"{len(errors)} of the executions that are due could not be swept", errors)
     return sent
+
+
+def _sweep_one(table: Table, execution_id: str, clock: Clock) -> int:
+    state = advance(table, execution_id, clock)
+    lost = lost_wake_ups(state, clock()) if state else ()
+    for event in lost:
+        logger.warning("lost wake-up sent again", detail_type=event.detail_type, resource_id=event.fields.get("resourceId"))
+        queues.send(execution_id, event)
+    return len(lost)
 
 
 def log_move(move: Move) -> None:

@@ -146,11 +146,8 @@ def find_cluster(rds: Any, cluster_id: str) -> Cluster | None:
 def find_global(rds: Any, global_id: str) -> GlobalCluster | None:
     """The global cluster as this Region shows it, or None where RDS answers GlobalClusterNotFoundFault."""
     try:
-        answered = rds.describe_global_clusters(GlobalClusterIdentifier=global_id)["GlobalClusters"]
+        found = rds.describe_global_clusters(GlobalClusterIdentifier=global_id)["GlobalClusters"][0]
     except rds.exceptions.GlobalClusterNotFoundFault:
-        return None
-    found = next((item for item in answered if item["GlobalClusterIdentifier"] == global_id), None)
-    if found is None:
         return None
     failover = found.get("FailoverState") or {}
     return GlobalCluster(

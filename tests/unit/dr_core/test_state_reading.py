@@ -1,0 +1,113 @@
+"""What the state table tells: timelines in order, executions newest first, what is due oldest first."""
+
+from datetime import timedelta
+
+import pytest
+
+from dr_core.events import new_event_id
+from dr_core.moves import on_execution, on_resource
+from dr_core.phases import Phase
+from dr_core.records import DetailType, Event, ExecutionStatus, Move, ResourceStatus
+from dr_core.state import Refusal, Table
+from tests.support.control_plane import HOME, ID, OTHER, T0, Cloud, a_layer, a_resource, an_approval, an_execution
+
+
+@pytest.fixture
+def table(cloud: Cloud) -> Table:
+    """A table with one execution of two resources, of which nothing is due."""
+    execution = an_execution(due_at=None, current_layer=1, status=ExecutionStatus.RUNNING)
+    assert cloud.table.create(execution, [a_layer(1, 2)], [a_resource(1, 1), a_resource(1, 2)], an_approval(due_at=None), T0)
+    return cloud.table
+
+
+def later(seconds: float) -> Event:
+    return Event(DetailType.EXECUTION_PAUSED, {"at": seconds})
+
+
+def test_a_timeline_is_in_the_order_of_what_happened(table: Table) -> None:
+    state = table.load(ID)
+    assert state
+    for seconds in (3, 1, 2):
+        several = tuple(later(seconds + n / 10) for n in range(5))
+        assert table.commit(state.execution, Move((on_execution(state.execution),), several), T0 + timedelta(seconds=seconds))
+    told = [float(entry.detail.split('"at":')[1].rstrip("}")) for entry in table.timeline(ID) if '"at"' in entry.detail]
+    assert told == sorted(told) and len(told) == 15
+    since = table.timeline(ID, since=T0 + timedelta(seconds=2))
+    assert [entry.id for entry in since] == [entry.id for entry in table.timeline(ID)][-10:]
+    assert table.timeline(ID, since=T0 + timedelta(seconds=3, milliseconds=1)) == []
+
+
+def test_event_ids_rise_within_a_millisecond() -> None:
+    ids = [new_event_id(T0) for _ in range(1000)]
+    assert ids == sorted(ids) and len(set(ids)) == 1000
+
+
+def test_executions_and_refusals_newest_first(table: Table) -> None:
+    def at(minutes: int) -> dict[str, object]:
+        return {
+            "requested_at": T0 + timedelta(minutes=minutes),
+            "source_region": f"eu-west-{minutes}",
+            "target_region": f"eu-north-{minutes}",
+        }
+
+    for name, minutes in (("01C", 3), ("01B", 1)):
+        assert table.create(an_execution(name, phase=Phase.CLEANUP, **at(minutes)), [a_layer()], [], an_approval(), T0)
+    assert table.refuse(Refusal("01R", "shop", T0 + timedelta(minutes=2), ["no"], {}), HOME, None, [], T0)
+    assert table.create(an_execution("01D", application="blog", **at(9)), [a_layer()], [], an_approval(), T0)
+    found = table.executions("shop")
+    assert [(name, status, phase) for name, status, phase, _ in found] == [
+        ("01C", "PENDING_APPROVAL", "CLEANUP"),
+        ("01R", "REFUSED", ""),
+        ("01B", "PENDING_APPROVAL", "CLEANUP"),
+        (ID, "RUNNING", "ACTIVATE"),
+    ]
+    assert found[0][3] == T0 + timedelta(minutes=3)
+    assert [name for name, *_ in table.executions("shop", limit=2)] == ["01C", "01R"]
+    assert table.executions("nobody") == []
+
+
+def test_what_is_due_is_found_when_it_is_due(table: Table) -> None:
+    def due(seconds: float) -> list[str]:
+        return table.due(HOME, T0 + timedelta(seconds=seconds))
+
+    state = table.load(ID)
+    assert state and due(10**6) == []
+    first, second = state.resources
+    assert table.commit(state.execution, Move((on_resource(first, due_at=T0 + timedelta(seconds=60)),)), T0)
+    assert (due(59.999), due(60), due(10**6)) == ([], [ID], [ID])
+    assert table.commit(state.execution, Move((on_execution(state.execution, due_at=T0 + timedelta(seconds=30)),)), T0)
+    assert (due(29), due(30), due(100)) == ([], [ID], [ID]), "once, however much of it is due"
+    moved = on_resource(first, due_at=None, status=ResourceStatus.SUCCEEDED)
+    assert table.commit(state.execution, Move((on_execution(state.execution, due_at=None), moved)), T0)
+    assert due(10**6) == []
+    assert table.commit(state.execution, Move((on_resource(second, detail="seen"),)), T0)
+    assert due(10**6) == []
+
+
+def test_the_oldest_is_due_first_and_only_at_home(table: Table) -> None:
+    for name, seconds, home in (("01B", 3, HOME), ("01A", 1, HOME), ("01C", 2, HOME), ("01X", 0, OTHER)):
+        moment = T0 + timedelta(seconds=seconds)
+        execution = an_execution(name, application=f"app-{name}", home_region=home, due_at=moment)
+        approval = an_approval(due_at=moment + timedelta(seconds=10))
+        assert table.create(execution, [a_layer()], [a_resource(due_at=moment)], approval, T0)
+    assert table.due(HOME, T0 + timedelta(seconds=60)) == ["01A", "01C", "01B"]
+    assert table.due(OTHER, T0 + timedelta(seconds=60)) == ["01X"]
+    assert table.due(HOME, T0 + timedelta(seconds=60), limit=3) == ["01A", "01C"]
+
+
+def test_an_executor_reads_the_execution_and_one_resource(table: Table) -> None:
+    state = table.load_resource(ID, "0001-002")
+    assert state
+    assert (state.execution.status, [r.id for r in state.resources], state.layers) == (ExecutionStatus.RUNNING, ["0001-002"], ())
+
+
+def test_what_decides_is_read_consistently_and_layers_before_resources(table: Table, cloud: Cloud) -> None:
+    cloud.calls.clear()
+    table.load(ID)
+    table.load_resource(ID, "0001-001")
+    table.approval(ID)
+    table.by_token("shop", "t")
+    table.locked_by("shop", [HOME])
+    assert {call.parameters.get("ConsistentRead") for call in cloud.made("GetItem", "Query")} == {True}
+    read = [str(call.parameters.get("ExpressionAttributeValues", call.parameters.get("Key"))) for call in cloud.calls[:3]]
+    assert ["LAYER#" in read[0], "META" in read[1], "RES#0001-" in read[2]] == [True] * 3
