@@ -56,7 +56,7 @@ def test_only_activate_needs_a_mode() -> None:
     [
         (
             {"colour": "red"},
-            "key colour: Extra inputs are not permitted (known are application, clientToken, dryRun, manifest, mode, phase,",
+            "key colour: Extra inputs are not permitted (known are application, clientToken, dryRun, manifest,",
         ),
         ({"reason": None}, "key reason: Field required (add it)"),
         ({"reason": "  "}, "key reason: String should have at least 1 character"),
@@ -83,7 +83,7 @@ def test_everything_wrong_is_said_at_once() -> None:
 
 def test_a_problem_is_never_longer_than_its_cause_deserves() -> None:
     (problem,) = problems(**{"x\n" * 50_000: 1})
-    assert len(problem) < 500 and "\n" not in problem
+    assert len(problem) < 500 and problem.isprintable()
 
 
 @FAST

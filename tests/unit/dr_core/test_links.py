@@ -1,5 +1,6 @@
 """Links say what they are for, until they expire, and only as they were made."""
 
+from base64 import urlsafe_b64decode
 from datetime import timedelta
 
 import pytest
@@ -40,8 +41,9 @@ def test_no_character_can_be_another() -> None:
 
 
 def _says_the_same(place: int, other: str) -> bool:
-    """The last character of a signature carries bits that nobody reads."""
-    return place == len(SIGNED) - 1 and SIGNER._serializer.make_signer("approval-link").validate(SIGNED[:place] + other)
+    """The last character carries two bits that stand for nothing."""
+    signature = SIGNED.rpartition(".")[2]
+    return place == len(SIGNED) - 1 and urlsafe_b64decode(f"{signature[:-1]}{other}=") == urlsafe_b64decode(f"{signature}=")
 
 
 def test_no_part_can_be_left_out_or_added() -> None:

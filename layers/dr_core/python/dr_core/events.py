@@ -71,7 +71,7 @@ class ExecutionRequested(BaseModel):
 
 
 def _problem(location: tuple[int | str, ...], kind: str, message: str) -> Problem:
-    key = ".".join(str(part) for part in location)
+    key = printable(".".join(str(part) for part in location), 100)
     known = sorted(to_camel(name) for name in ExecutionRequested.model_fields)
     remedies = {
         "extra_forbidden": f"known are {', '.join(known)}",

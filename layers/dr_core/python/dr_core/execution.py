@@ -46,6 +46,7 @@ from dr_core.triggers import Asked, Captured, Checked, Claim, Expire, Outcome, S
 DEADLINE_GRACE = timedelta(seconds=120)
 # An act shows in what the service reports within this time; later, what still has not begun was lost or undone, and is a failure.
 NOT_STARTED_GRACE = timedelta(seconds=60)
+_LONGEST_REASON = 1000  # a hundred names would be too much for an event
 
 
 def check_delay(check_no: int, first_seconds: float, cap_seconds: float, jitter: float) -> float:
@@ -177,7 +178,7 @@ def _close(state: State, layer: Layer, now: datetime) -> Move | None:
     )
     if status is LayerStatus.FAILED:
         names = ", ".join(r.name for r in failed)
-        why = f"layer {layer.number} failed: {names}"
+        why = f"layer {layer.number} failed: {names}"[:_LONGEST_REASON]
         return Move(
             (
                 on_execution(state.execution, status=ExecutionStatus.FAILED, due_at=None, outcome_detail=why),

@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 from hashlib import sha256
 from typing import Any
 
-from itsdangerous import BadSignature, URLSafeSerializer
+from itsdangerous import BadData, URLSafeSerializer
 
 from dr_core.errors import OrchestratorError
 from dr_core.moves import text
@@ -41,7 +41,7 @@ class LinkSigner:
         """The token that `signed` stands for. Raises BadLinkError."""
         try:
             body: dict[str, Any] = self._serializer.loads(signed)
-        except BadSignature as error:
+        except (BadData, UnicodeError) as error:
             raise BadLinkError("this link was not made by the orchestrator, or was altered") from error
         token = LinkToken(body["exec"], body["sha"], datetime.fromisoformat(body["exp"]).astimezone(UTC))
         if now >= token.expires_at:
