@@ -30,14 +30,18 @@ $(STAMP): pyproject.toml requirements-dev.txt cli/requirements.txt layers/depend
 demo: setup ## Local cloud up, stack deployed, and one application through all four phases
 	$(BIN)/python -m localcloud.demo
 
-test: setup ## Everything: unit, property, contract, integration
-	$(BIN)/pytest -n 2
+test: setup ## Everything: unit, property, model, contract, integration
+	$(BIN)/pytest -n 2 --dist loadgroup
 
 unit: setup ## The tests that need no emulator
-	$(BIN)/pytest -n 2 tests/unit tests/property tests/contract
+	$(BIN)/pytest -n 2 tests/unit tests/property tests/model tests/contract
 
 integration: setup ## The tests that deploy the real template to the local cloud
 	$(BIN)/pytest tests/integration
+
+schema: setup ## Write what is generated from the modules: the manifests' schema, the target accounts' role
+	$(BIN)/python -m dr_engine.schema > manifests/schema.json
+	$(BIN)/python -m dr_engine.target_role > deploy/TargetAccountsAssumeRole.yaml
 
 check: lint types template-lint test ## All of CI: lint, types, templates, tests
 
@@ -51,6 +55,7 @@ types: setup ## mypy --strict
 
 template-lint: setup ## sam validate --lint
 	AWS_DEFAULT_REGION=us-west-2 $(TOOLS)/sam/bin/sam validate --lint --template template.yaml
+	$(BIN)/cfn-lint deploy/*.yaml
 
 lock: setup ## Resolve the pinned direct dependencies anew
 	for f in layers/dependencies/requirements localcloud/requirements/ministack localcloud/requirements/sam; do \

@@ -23,6 +23,7 @@ _create_instance: Final = RDSBackend.create_db_instance
 _delete_instance: Final = RDSBackend.delete_db_instance
 _create_cluster: Final = RDSBackend.create_db_cluster
 _save_cluster_backup: Final = DBCluster.save_automated_backup
+_save_instance_backup: Final = DBInstance.save_automated_backup
 
 
 def install() -> None:
@@ -31,6 +32,7 @@ def install() -> None:
     replace(DBCluster, status=property(_cluster_status, _set_cluster_status))
     replace(DBCluster, designate_writer=designate_writer, db_cluster_members=property(db_cluster_members))
     replace(DBCluster, save_automated_backup=save_automated_backup)
+    replace(DBInstance, save_automated_backup=save_instance_backup)
     replace(RDSBackend, create_db_instance=create_db_instance, delete_db_instance=delete_db_instance)
     replace(RDSBackend, create_db_cluster=create_db_cluster, failover_db_cluster=failover_db_cluster)
     replace(RDSResponse, delete_db_cluster=delete_db_cluster)
@@ -209,6 +211,16 @@ def save_automated_backup(cluster: DBCluster) -> None:
     for identifier in [known for known in cluster.backend.cluster_snapshots if known.startswith(prefix)]:
         del cluster.backend.cluster_snapshots[identifier]
     _save_cluster_backup(cluster)
+
+
+def save_instance_backup(instance: DBInstance) -> None:
+    """Take the automated snapshot of an instance; one of a cluster has none, its cluster does. The name is mended as for clusters."""
+    if isinstance(instance, DBInstanceClustered):
+        return
+    prefix = f"rds:{instance.db_instance_identifier}-"
+    for identifier in [known for known in instance.backend.database_snapshots if known.startswith(prefix)]:
+        del instance.backend.database_snapshots[identifier]
+    _save_instance_backup(instance)
 
 
 def _become_available(resource: DBInstance | DBCluster) -> None:

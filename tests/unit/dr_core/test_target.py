@@ -79,7 +79,7 @@ def test_a_role_that_cannot_be_assumed_is_said_with_its_remedy(cloud: Cloud, cod
 
 def test_a_region_that_does_not_answer_is_an_outcome_too(cloud: Cloud) -> None:
     cloud.answer("sts", "AssumeRole", ConnectTimeoutError(endpoint_url="https://sts.us-west-2.amazonaws.com"))
-    with pytest.raises(ModuleError, match="cannot assume .* Connect timeout on endpoint URL") as raised:
+    with pytest.raises(ModuleError, match=r"cannot assume .* Connect timeout on endpoint URL") as raised:
         opened()
     assert raised.value.error_class is ErrorClass.RETRYABLE
 

@@ -136,3 +136,15 @@ def test_a_name_can_be_used_again(database: Any, time: clock.ManualClock) -> Non
     database.delete_db_cluster(DBClusterIdentifier="orders", SkipFinalSnapshot=True)
     time.advance(rds.DELETE_CLUSTER_SECONDS)
     create_cluster(database)
+
+
+def test_an_instance_can_be_created_again_within_the_minute(database: Any, time: clock.ManualClock) -> None:
+    """An automated snapshot is named by the minute: the second creation must not trip over the first one's."""
+    create_cluster(database)
+    for _ in range(2):
+        create_instance(database, "orders-1")
+        database.create_db_instance(DBInstanceIdentifier="alone", DBInstanceClass="db.t3.micro", Engine="mysql", AllocatedStorage=20)
+        time.advance(rds.CREATE_INSTANCE_SECONDS)
+        for instance in ("orders-1", "alone"):
+            database.delete_db_instance(DBInstanceIdentifier=instance, SkipFinalSnapshot=True)
+        time.advance(rds.DELETE_INSTANCE_SECONDS)

@@ -103,10 +103,10 @@ def respond(event: Mapping[str, Any], table: Table, signer: LinkSigner, clock: f
 
 
 def _decide(state: State, token: LinkToken, form: Mapping[str, str], table: Table, clock: flow.Clock) -> Response:
-    decision, approver = form.get("decision"), printable(form.get("approver", ""), 100).strip()
+    decision, approver = form.get("decision"), _typed(form.get("approver", ""), 100)
     if decision not in ("approve", "reject") or not approver:
         return _page(400, "Nothing was decided", "<p>Choose approve or reject, and give your name.</p>")
-    vote = Vote(decision == "approve", approver, printable(form.get("reason", ""), 500).strip(), token.manifest_sha256)
+    vote = Vote(decision == "approve", approver, _typed(form.get("reason", ""), 500), token.manifest_sha256)
     try:
         moved = flow.follow(table, state, vote, clock)
     except NotAllowedError as error:
@@ -145,10 +145,19 @@ def _show(state: State, approval: Approval, resources: Sequence[Resource], signe
 
 
 def _form(event: Mapping[str, Any]) -> dict[str, str]:
+    """The fields of the form that was sent; none if it is not a form."""
     body = event.get("body") or ""
-    if event.get("isBase64Encoded"):
-        body = b64decode(body).decode("utf-8", errors="replace")
-    return {key: values[0] for key, values in parse_qs(body, max_num_fields=20).items()}
+    try:
+        if event.get("isBase64Encoded"):
+            body = b64decode(body).decode("utf-8", errors="replace")
+        return {key: values[0] for key, values in parse_qs(body, max_num_fields=20).items()}
+    except ValueError:
+        return {}
+
+
+def _typed(text: str, limit: int) -> str:
+    """What somebody typed, in any script: on one line, without what cannot be seen."""
+    return "".join(character for character in " ".join(text.split()) if character.isprintable())[:limit].strip()
 
 
 def _safe(value: object) -> str:

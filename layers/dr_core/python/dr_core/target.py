@@ -12,6 +12,7 @@ from typing import Any
 
 import boto3
 from botocore.config import Config
+from botocore.exceptions import BotoCoreError
 
 from dr_core.errors import ErrorClass, ModuleError
 from dr_core.phases import Mode, Phase
@@ -85,11 +86,13 @@ class TargetAccess:
     def open(self, account: str, region: str, peer_region: str, run_id: str, actions: Sequence[str]) -> Target:
         """Assume the role in `account`, its rights cut down to `actions` (IAM action names).
 
-        `run_id` names the session, so that CloudTrail shows which execution made a call.
+        Without actions the session may only say who it is. `run_id` names the session, so that CloudTrail shows which execution made a call.
         Raises ModuleError when the role does not exist or does not trust the orchestrator.
         """
         slot = int(time.time() // _REUSE_SECONDS)
-        session = _assume(self._role_name, self._external_id, account, region, run_id, tuple(sorted(set(actions))), slot)
+        session = _assume(
+            self._role_name, self._external_id, account, region, run_id, tuple(sorted(set(actions))) or ("sts:GetCallerIdentity",), slot
+        )
         return Target(session, account, region, peer_region)
 
 
@@ -116,20 +119,21 @@ def _assume(role_name: str, external_id: str, account: str, region: str, run_id:
         )["Credentials"]
     except sts.exceptions.ClientError as error:
         code = error.response["Error"]["Code"]
+        hopeless = code.startswith(("AccessDenied", "NoSuchEntity", "Validation", "PackedPolicy"))
         raise ModuleError(
             code,
             f"cannot assume {role_arn}: {error.response['Error']['Message']}. "
             "Deploy deploy/TargetAccountsAssumeRole.yaml in that account, with this orchestrator's account and ExternalId",
-            ErrorClass.TERMINAL
-            if code.startswith(("AccessDenied", "NoSuchEntity", "Validation", "PackedPolicy"))
-            else ErrorClass.RETRYABLE,
+            ErrorClass.TERMINAL if hopeless else ErrorClass.THROTTLED if "Throttl" in code else ErrorClass.RETRYABLE,
             error.response["ResponseMetadata"].get("RequestId"),
         ) from error
+    except BotoCoreError as error:
+        raise ModuleError(type(error).__name__, f"cannot assume {role_arn}: {error}", ErrorClass.RETRYABLE) from error
     session = boto3.Session(
         aws_access_key_id=credentials["AccessKeyId"],
         aws_secret_access_key=credentials["SecretAccessKey"],
         aws_session_token=credentials["SessionToken"],
         region_name=region,
     )
-    session.events.register("before-send", _hold_back)
+    session.events.register_first("before-send", _hold_back)
     return session
