@@ -3,6 +3,7 @@
 Calls are seen, and where a test says so answered, inside botocore: also those of pynamodb, whose sessions are its own.
 """
 
+import copy
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,9 +16,13 @@ from typing import Any
 import boto3
 import botocore.handlers
 import pytest
+from botocore.compat import accepts_kwargs
 from botocore.loaders import create_loader
 from botocore.model import OperationModel
 from moto import mock_aws
+from moto.dynamodb import models as moto_models
+from moto.dynamodb.models import DynamoDBBackend
+from moto.dynamodb.models.table import Table as MotoTable
 
 from dr_core import approvals, bus, queues, state, target
 from dr_core.phases import Mode, Phase
@@ -30,7 +35,9 @@ HOME, OTHER, ACCOUNT, SHA, ID = "us-west-2", "us-east-1", "123456789012", "5ha",
 QUEUES = ("ADVANCE_QUEUE_URL", "START_QUEUE_URL", "CHECK_QUEUE_URL", "APPROVAL_QUEUE_URL")
 T0 = datetime(2031, 3, 1, 12, 0, tzinfo=UTC)
 
-_shared_loader = cache(create_loader)  # service models are read once for all tests
+# Each test has new sessions, of which each reads the services' models and looks at its handlers anew: most of a test's time.
+_shared_loader = cache(create_loader)
+_known_accepts_kwargs = cache(accepts_kwargs)
 
 
 @dataclass
@@ -126,10 +133,12 @@ def emulated(monkeypatch: pytest.MonkeyPatch) -> Iterator[Cloud]:
     hooks = [("before-parameter-build.*.*", made._saw), ("before-call.*.*", made._answered)]
     monkeypatch.setattr(botocore.handlers, "BUILTIN_HANDLERS", [*botocore.handlers.BUILTIN_HANDLERS, *hooks])
     monkeypatch.setattr("botocore.session.create_loader", _shared_loader)
+    monkeypatch.setattr("botocore.hooks.accepts_kwargs", _known_accepts_kwargs)
     for name in ("AWS_DEFAULT_REGION", "AWS_REGION"):
         monkeypatch.setenv(name, HOME)
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
     monkeypatch.setenv("TABLE_NAME", TABLE_NAME)
+    _copy_once(monkeypatch)
     _forget()
     with mock_aws():
         create_state_table()
@@ -139,6 +148,27 @@ def emulated(monkeypatch: pytest.MonkeyPatch) -> Iterator[Cloud]:
         made.calls.clear()
         yield made
     _forget()
+
+
+def _copy_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """moto copies the table for each action of a transaction, to be able to roll back: once for all of them is enough."""
+    original = DynamoDBBackend.transact_write_items
+
+    def transact(self: DynamoDBBackend, actions: list[dict[str, Any]]) -> None:
+        copies: dict[int, Any] = {}
+
+        def deepcopy(value: object) -> object:
+            if not isinstance(value, MotoTable):
+                return copy.deepcopy(value)
+            if id(value) not in copies:
+                copies[id(value)] = copy.deepcopy(value)
+            return copies[id(value)]
+
+        with monkeypatch.context() as patch:
+            patch.setattr(moto_models, "copy", SimpleNamespace(deepcopy=deepcopy, copy=copy.copy))
+            original(self, actions)
+
+    monkeypatch.setattr(DynamoDBBackend, "transact_write_items", transact)
 
 
 def _forget() -> None:

@@ -29,13 +29,6 @@ def operator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Operator]:
         cloud.stop()
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """All of these in one worker: they share the cloud."""
-    for item in items:
-        if Path(__file__).parent in item.path.parents:
-            item.add_marker(pytest.mark.xdist_group("stack"))
-
-
 @pytest.fixture(autouse=True)
 def _nothing_left(operator: Operator) -> Iterator[None]:
     """Each test begins with no message repeated and no lock held."""

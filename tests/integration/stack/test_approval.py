@@ -3,9 +3,13 @@
 import json
 
 import httpx
+import pytest
 
 from dr_core.records import ApprovalStatus, ExecutionStatus
 from tests.integration.stack.operator import PATIENCE_SECONDS, Operator
+
+# One worker for all of them: they share the deployed stack.
+pytestmark = pytest.mark.xdist_group("stack")
 
 
 def test_opening_the_link_decides_nothing(operator: Operator) -> None:

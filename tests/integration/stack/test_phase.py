@@ -1,11 +1,20 @@
 """A whole phase on the deployed stack, every message delivered twice."""
 
+import json
+import subprocess
+import sys
 from collections import Counter
+from pathlib import Path
+
+import pytest
 
 from dr_core.records import ExecutionStatus, ResourceStatus
 from localcloud.applications import storefront
 from localcloud.cloud import WORKLOAD_ACCOUNT
 from tests.integration.stack.operator import Operator
+
+# One worker for all of them: they share the deployed stack.
+pytestmark = pytest.mark.xdist_group("stack")
 
 EVERY_MESSAGE = ("events:PutEvents", "sqs:SendMessage")
 # What INSTANTIATE has to change in the workload account, each once.
@@ -72,6 +81,9 @@ def test_the_timeline_is_in_the_table(operator: Operator) -> None:
     assert types[:3] == ["Execution Requested", "Approval Requested", "Approval Granted"]
     assert types[-1] == "Execution Completed"
     assert types == [detail_type for detail_type, _ in operator.events(execution_id)]
+    command = [str(Path(sys.executable).with_name("drctl")), "status", execution_id, "--output", "json"]
+    shown = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+    assert [entry["detailType"] for entry in shown["timeline"]] == types
 
 
 def test_the_sweep_finds_what_was_lost(operator: Operator) -> None:

@@ -13,8 +13,8 @@ from dr_core.errors import InvalidInputError, Problem
 from dr_core.phases import Phase
 from dr_core.records import LayerStatus, ResourceStatus
 from dr_core.references import Resolver
-from dr_modules.base import DRModule, Handle, ModuleParameters, Names
 from dr_engine.plan import Plan, check_manifest, plan, validate
+from dr_modules.base import DRModule, Handle, ModuleParameters, Names
 
 FILE = "shop/Instantiate.json"
 OWN = "999999999999"

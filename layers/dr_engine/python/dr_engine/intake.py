@@ -46,6 +46,9 @@ class Intake:
         if token and (earlier := self.table.by_token(application, token)):
             logger.info("request came before", extra={"earlier_execution_id": earlier})
             return
+        if self.table.load(identity) or self.table.refusal(identity):
+            logger.info("event came before")
+            return
         try:
             request = ExecutionRequested.parse(incoming.detail)
             self._create(identity, request, now)
@@ -97,7 +100,7 @@ class Intake:
         try:
             answer = self.s3.get_object(Bucket=self.manifest_bucket, Key=key)
         except self.s3.exceptions.ClientError as error:
-            if error.response["Error"]["Code"] not in ("NoSuchKey", "AccessDenied", "404"):
+            if error.response["Error"]["Code"] != "NoSuchKey":
                 raise
             remedy = f"publish it to s3://{self.manifest_bucket}/{key}"
             what = f"{request.application} has no manifest for {request.phase}"
