@@ -62,4 +62,4 @@ lock: setup ## Resolve the pinned direct dependencies anew
 	  $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --no-header --no-annotate $$f.in -o $$f.txt; done
 
 clean: ## Remove what setup and the local cloud made
-	rm -rf $(VENV) .local .aws-sam .pytest_cache .mypy_cache .ruff_cache .hypothesis build
+	rm -rf $(VENV) .local .aws-sam .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache build *.egg-info

@@ -161,7 +161,7 @@ def main() -> int:
     out = Console(highlight=False, width=None if sys.stdout.isatty() else 200)
     began = time.monotonic()
     with _cloud(options.time_scale, keep=options.keep) as cloud:
-        out.print(f"Local cloud up at {cloud.endpoint_url} after {time.monotonic() - began:.1f} s; IAM is enforced")
+        out.print(f"Local cloud up at {cloud.endpoint_url} after {time.monotonic() - began:.1f} s; its control plane enforces IAM")
         os.environ.update(cloud.environment())
         with ThreadPoolExecutor() as pool:
             created = pool.submit(storefront.create, cloud)

@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from localcloud.applications import storefront
 from localcloud.artifacts import SamError
 from localcloud.cloud import (
     CONTROL_ACCOUNT,
@@ -23,7 +24,7 @@ from localcloud.cloud import (
     StartError,
 )
 from localcloud.deployment import DeploymentError
-from localcloud.installation import install
+from localcloud.installation import install, publish
 
 app = typer.Typer(name="local", help="A local AWS with the orchestrator in it.", no_args_is_help=True)
 _out = Console(highlight=False, soft_wrap=True, emoji=False)
@@ -65,6 +66,16 @@ def up(
 
 
 @app.command()
+def sample(state_dir: StateDir = _DEFAULT_STATE_DIR) -> None:
+    """Create the storefront in both Regions of the local cloud and publish its manifests: something to fail over."""
+    cloud = _running(state_dir)
+    publish(cloud, storefront.NAME)
+    storefront.create(cloud)
+    for fact, value in storefront.observe(cloud).items():
+        _out.print(f"  {fact}: {value}", markup=False)
+
+
+@app.command()
 def status(state_dir: StateDir = _DEFAULT_STATE_DIR) -> None:
     """Say whether the parts of the local cloud run and answer, and print how to point aws at it."""
     cloud = _running(state_dir)
@@ -97,5 +108,5 @@ def _print_access(cloud: LocalCloud) -> None:
     for name, value in cloud.environment().items():
         _out.print(f"export {name}={shlex.quote(value)}", markup=False)
     _out.print(f"The applications: account {WORKLOAD_ACCOUNT}, {PRIMARY_REGION} (primary) and {STANDBY_REGION}")
-    _out.print(f"export AWS_ACCESS_KEY_ID={WORKLOAD_ACCOUNT}")
+    _out.print(f"# to look at them as their own administrator: AWS_ACCESS_KEY_ID={WORKLOAD_ACCOUNT}")
     _out.print(f"Every call is recorded in {cloud.journal}", markup=False)

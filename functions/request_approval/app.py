@@ -13,6 +13,7 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 from dr_core import flow
 from dr_core.approvals import link_for, link_signer, request_text
 from dr_core.observability import logger, utc_now
+from dr_core.records import ApprovalStatus
 from dr_core.settings import setting
 from dr_core.state import table
 from dr_core.triggers import Asked, TokenHeld
@@ -33,7 +34,7 @@ def lambda_handler(event: dict[str, str], _context: LambdaContext) -> None:
     execution_id = event["executionId"]
     logger.append_keys(execution_id=execution_id)
     state = table().load(execution_id)
-    if state is None or state.approval is None:
+    if state is None or state.approval is None or state.approval.status is not ApprovalStatus.PENDING:
         logger.info("nothing to decide any more")
         return
     flow.follow(table(), state, TokenHeld(event["taskToken"]), utc_now)

@@ -10,9 +10,9 @@ from jsonschema import Draft202012Validator  # type: ignore[import-untyped]
 
 from dr_core.errors import InvalidInputError
 from dr_core.phases import Phase
-from dr_modules.base import modules
 from dr_engine.plan import check_manifest
 from dr_engine.schema import schema
+from dr_modules.base import modules
 
 MANIFESTS = Path(__file__).parents[2] / "manifests"
 

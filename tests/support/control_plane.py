@@ -1,6 +1,7 @@
-"""The orchestrator's own AWS in this process: moto, the table as the template has it, queues, one clock, and a record of every call.
+"""The orchestrator's own AWS in this process: moto, the table as the template has it, one clock, and a record of every call.
 
-Calls are seen, and where a test says so answered, inside botocore: also those of pynamodb, whose sessions are its own.
+Calls are seen, and where a test says so answered, inside botocore: also those of pynamodb, whose sessions are its own. What is sent
+to a queue is only recorded: a test delivers it when it wants to.
 """
 
 import copy
@@ -111,9 +112,9 @@ class Cloud:
 
     def _answered(self, model: OperationModel, **_: object) -> tuple[Any, dict[str, Any]] | None:
         waiting = self._answers.get((str(model.service_model.signing_name), model.name))
-        if not waiting:
+        if not waiting and model.name != "SendMessage":
             return None
-        response, status = waiting.pop(0)
+        response, status = waiting.pop(0) if waiting else ({"MessageId": "sent"}, 200)
         if isinstance(response, BaseException):
             raise response
         return SimpleNamespace(status_code=status), {"ResponseMetadata": {"HTTPStatusCode": status, "RequestId": "req-1"}, **response}
@@ -121,7 +122,7 @@ class Cloud:
 
 @pytest.fixture
 def cloud(monkeypatch: pytest.MonkeyPatch, socket_disabled: None) -> Iterator[Cloud]:
-    """An account with nothing in it but the table and the queues; the environment of a function that may use them all."""
+    """An account with nothing in it but the table; the environment of a function that uses the table and every queue."""
     with emulated(monkeypatch) as made:
         yield made
 
@@ -138,16 +139,15 @@ def emulated(monkeypatch: pytest.MonkeyPatch) -> Iterator[Cloud]:
         monkeypatch.setenv(name, HOME)
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
     monkeypatch.setenv("TABLE_NAME", TABLE_NAME)
+    for name in QUEUES:
+        monkeypatch.setenv(name, f"https://sqs.{HOME}.amazonaws.com/{ACCOUNT}/{name}")
     _copy_once(monkeypatch)
-    _forget()
+    forget()
     with mock_aws():
         create_state_table()
-        sqs = boto3.client("sqs")
-        for name in QUEUES:
-            monkeypatch.setenv(name, sqs.create_queue(QueueName=name)["QueueUrl"])
         made.calls.clear()
         yield made
-    _forget()
+    forget()
 
 
 def _copy_once(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -171,7 +171,7 @@ def _copy_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(DynamoDBBackend, "transact_write_items", transact)
 
 
-def _forget() -> None:
+def forget() -> None:
     """Forget the clients that a function keeps between its invocations."""
     kept = (state.table, queues._sqs, bus._events, approvals.link_signer, target.target_access, target._assume, executor.executor)
     for each in kept:

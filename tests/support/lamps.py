@@ -30,8 +30,8 @@ def _nothing(_moment: str) -> None:
 class Lamp(DRModule[LampParameters]):
     """`watch`, set by a test, is told of each act: `before` its call and `after` it."""
 
-    name: ClassVar = "Lamp"
-    permissions: Permissions = dict.fromkeys(Phase, ("ssm:GetParameter", "ssm:PutParameter"))
+    name = "Lamp"
+    permissions: ClassVar[Permissions] = dict.fromkeys(Phase, ("ssm:GetParameter", "ssm:PutParameter"))
     watch: ClassVar[Callable[[str], None]] = staticmethod(_nothing)
 
     def activate(self, parameters: LampParameters) -> Handle | None:

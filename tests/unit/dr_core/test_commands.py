@@ -1,13 +1,17 @@
 """Stories of operators: what each command does, and when it is refused, with the reason."""
 
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
 
 from dr_core.commands import NotAllowedError
 from dr_core.errors import ErrorClass
+from dr_core.execution import decide
+from dr_core.records import LayerStatus
 from dr_core.triggers import Checked, Vote, Wake
-from tests.support.memory_table import LayerPlan, ResourcePlan
+from tests.support.memory_table import T0, LayerPlan, ResourcePlan
+from tests.support.simulation import command
 from tests.support.story import DONE, IN_PROGRESS, Story, broken
 
 WHO = {"actor": "olga", "reason": "because"}
@@ -156,6 +160,7 @@ def test_cancel_of_a_halted_execution_leaves_its_failed_layer() -> None:
     """The layer has been closed already."""
     story = failed()
     story.order("cancel")
+    assert story.execution.due_at == story.now + timedelta(seconds=45)
     assert story.wake().execution.status == "CANCELLED"
     assert story.layer(1).status == "FAILED"
     assert story.events().count("Layer Completed") == 1
@@ -234,7 +239,7 @@ def test_retry_gives_all_attempts_back() -> None:
 def test_skip_takes_a_resource_out_of_the_way() -> None:
     """The execution succeeds without it."""
     story = Story(2).approve().ends(1, 0).ends(1, 1, broken())
-    story.order("skip", (1, 1))
+    story.after(60).order("skip", (1, 1))
     resource = story.resource(1, 1)
     assert (resource.status, resource.detail, resource.ended_at, resource.due_at) == (
         "SKIPPED",
@@ -386,6 +391,14 @@ def test_command_that_finds_nothing_to_do_says_so() -> None:
     """No failed resource, no retry."""
     with pytest.raises(NotAllowedError, match="retry needs resources that are FAILED or TIMED_OUT: there are none"):
         Story(1).approve().order("retry")
+
+
+def test_retry_on_a_snapshot_that_is_torn_is_refused() -> None:
+    """The layers were read just before the failed one opened."""
+    state = failed().table.load("e1")
+    for layers in (), (replace(state.layers[0], status=LayerStatus.PENDING), state.layers[1]):
+        with pytest.raises(NotAllowedError, match="retry needs a current layer that is RUNNING or FAILED"):
+            decide(replace(state, layers=layers), command("retry"), T0)
 
 
 def test_command_on_too_many_resources_is_refused() -> None:

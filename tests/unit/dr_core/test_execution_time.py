@@ -9,7 +9,7 @@ from dr_core.execution import lost_wake_ups
 from dr_core.moves import text
 from dr_core.records import Failure
 from dr_core.triggers import Checked, Outcome, Wake
-from tests.support.memory_table import LayerPlan, ResourcePlan
+from tests.support.memory_table import T0, LayerPlan, ResourcePlan
 from tests.support.story import DONE, IN_PROGRESS, NOT_STARTED, Story, broken, error
 
 RETRYABLE, THROTTLED, TERMINAL, AMBIGUOUS = ErrorClass.RETRYABLE, ErrorClass.THROTTLED, ErrorClass.TERMINAL, ErrorClass.AMBIGUOUS
@@ -96,7 +96,7 @@ def test_wait_before_a_retry_is_at_most_five_minutes() -> None:
 
 def test_throttling_spends_no_attempt() -> None:
     """However often the service asks to come back later."""
-    story = Story(1, max_attempts=1).approve()
+    story = Story(1, max_attempts=1, timeout_seconds=3600).approve()
     for _ in range(5):
         assert story.claim(1, 0) and story.started(1, 0, error(THROTTLED))
         assert (story.resource(1, 0).status, story.resource(1, 0).spent) == ("RETRY_WAIT", 0)
@@ -216,3 +216,14 @@ def test_stale_observation_does_not_undo_the_end() -> None:
     assert late is not None
     story.checked(1, 0, IN_PROGRESS)
     assert not story.table.commit("e1", late)
+
+
+def test_throttling_without_end_ends_at_the_deadline_of_the_first_attempt() -> None:
+    """A throttled attempt costs none, and so must not buy new time either: else it would hold its layer for ever."""
+    story = Story(1, timeout_seconds=600).approve().wake()
+    while story.resource(1, 0).status != "TIMED_OUT":
+        assert story.resource(1, 0).attempt < 10
+        assert story.claim(1, 0) and story.started(1, 0, error(THROTTLED))
+        story.after(300).wake()
+    assert story.resource(1, 0).spent == 0
+    assert 600 <= (story.now - T0).total_seconds() <= 1200

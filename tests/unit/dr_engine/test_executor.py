@@ -1,11 +1,8 @@
 """Starting a resource: claimed once, looked at first, acted on once, and recorded, whatever dies or goes wrong in between."""
 
 import json
-import logging
-from dataclasses import replace
 from datetime import UTC, datetime
 
-import boto3
 import pytest
 from botocore.exceptions import ReadTimeoutError
 
@@ -13,9 +10,8 @@ from dr_core import flow
 from dr_core.commands import Command
 from dr_core.errors import ErrorClass
 from dr_core.events import WakeUp
-from dr_core.execution import decide
 from dr_core.records import ResourceStatus
-from dr_core.triggers import Captured
+from dr_core.triggers import Claim
 from tests.support import lamps
 from tests.support.control_plane import ID, T0, Cloud, error
 from tests.support.lit_room import LAMP, CrashError, Room
@@ -78,9 +74,9 @@ def test_what_was_is_stored_before_anything_is_done(room: Room) -> None:
 
 
 def test_what_was_is_stored_once(room: Room, cloud: Cloud) -> None:
-    room.request(becomes := {"Becomes": "broken"}, max_attempts=3)
+    room.request({"Becomes": "broken"}, max_attempts=3)
     room.start()
-    assert room.check().status is ResourceStatus.RETRY_WAIT and becomes
+    assert room.check().status is ResourceStatus.RETRY_WAIT
     cloud.clock.advance(400)
     flow.advance(cloud.table, ID, cloud.clock)
     resource = room.start(attempt=2)
@@ -171,25 +167,19 @@ def test_who_was_taken_over_does_not_record_any_more(room: Room, cloud: Cloud) -
 
 
 def test_who_was_taken_over_before_the_act_does_not_act(room: Room, cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> None:
-    room.request()
-    stored = lamps.Lamp.record_before
+    recorded = lamps.Lamp.record_before
 
-    def slow(self: lamps.Lamp, raw: object) -> object:
-        monkeypatch.setattr(lamps.Lamp, "record_before", stored)
+    def overtaken(self: lamps.Lamp, raw: object) -> object:
+        monkeypatch.setattr(lamps.Lamp, "record_before", recorded)
         cloud.clock.advance(121)
         state = cloud.table.load_resource(ID, LAMP)
-        assert state
-        held = state.resources[0]
-        taken = replace(held, lease_owner="y", before="{}")
-        move = decide(replace(state, resources=(held,)), Captured(LAMP, 1, "x", "[]"), cloud.clock())
-        assert move
-        change = replace(move.changes[0], values={"lease_owner": taken.lease_owner})
-        assert cloud.table.commit(state.execution, replace(move, changes=(change,)), cloud.clock())
-        return stored(self, raw)
+        assert state and flow.follow(cloud.table, state, Claim(LAMP, 1, "y"), cloud.clock)
+        return recorded(self, raw)
 
-    monkeypatch.setattr(lamps.Lamp, "record_before", slow)
+    room.request()
+    monkeypatch.setattr(lamps.Lamp, "record_before", overtaken)
     resource = room.start(owner="x")
-    assert room.acts == [] and (resource.status, resource.lease_owner) == (ResourceStatus.STARTING, "y")
+    assert room.acts == [] and (resource.status, resource.lease_owner, resource.before) == (ResourceStatus.STARTING, "y", None)
 
 
 def test_no_call_is_sent_when_the_lease_ends(room: Room, cloud: Cloud) -> None:
@@ -282,7 +272,7 @@ def test_handles_are_kept_also_of_an_act_that_failed_half_way(room: Room, cloud:
     assert json.loads(resource.handles or "") == [{"lit": "hall"}]
 
 
-def test_handles_of_earlier_attempts_survive_one_that_does_nothing(room: Room, cloud: Cloud) -> None:
+def test_handles_of_earlier_attempts_survive_one_that_does_nothing(room: Room, cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> None:
     room.request()
     room.start()
     assert json.loads(room.resource.handles or "") == [{"lit": "hall"}]
@@ -290,8 +280,7 @@ def test_handles_of_earlier_attempts_survive_one_that_does_nothing(room: Room, c
     room.check()
     cloud.clock.advance(400)
     flow.advance(cloud.table, ID, cloud.clock)
-    cloud.answer("sts", "AssumeRole", error("AccessDenied"))
-    boto3.client("ssm")
+    monkeypatch.setattr("dr_engine.executor.modules", dict)  # a version that has lost the module
     resource = room.start(attempt=2)
+    assert resource.status is ResourceStatus.FAILED
     assert json.loads(resource.handles or "") == [{"lit": "hall"}]
-    assert logging.getLogger("dr-orchestrator")

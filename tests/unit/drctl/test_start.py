@@ -34,7 +34,7 @@ def test_prints_the_id_and_what_to_do_next(desk: Desk) -> None:
 
 
 def test_sends_what_was_asked_for_and_who_asks(desk: Desk) -> None:
-    result = desk.run(*STORY, "--mode", "DRILL", "--client-token", "t-1")
+    result = desk.run(*STORY, "--mode", "UNPLANNED", "--client-token", "t-1")
     (event,) = desk.received()
     assert (event["source"], event["detail-type"]) == ("dr.operator", "Execution Requested")
     assert event["detail"] == {
@@ -42,7 +42,7 @@ def test_sends_what_was_asked_for_and_who_asks(desk: Desk) -> None:
         "phase": "INSTANTIATE",
         "sourceRegion": "us-east-1",
         "targetRegion": "us-west-2",
-        "mode": "drill",
+        "mode": "unplanned",
         "dryRun": False,
         "clientToken": "t-1",
         "requestedBy": "moto",

@@ -1,5 +1,17 @@
-"""Every test has a control plane of its own and no network."""
+"""Every test has a control plane of its own and no network; a function is loaded from its file as a cold start does."""
 
-from tests.support.control_plane import cloud
+from collections.abc import Callable
 
-__all__ = ["cloud"]
+import pytest
+
+from tests.support.control_plane import Cloud, cloud
+from tests.support.deployed import Function
+from tests.support.lit_room import room
+
+__all__ = ["cloud", "function", "room"]
+
+
+@pytest.fixture
+def function(cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], Function]:
+    """Gives the function of that name."""
+    return lambda name: Function(name, cloud, monkeypatch)

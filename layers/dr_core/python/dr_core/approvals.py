@@ -15,6 +15,7 @@ from dr_core import flow
 from dr_core.commands import NotAllowedError
 from dr_core.events import printable
 from dr_core.links import BadLinkError, LinkSigner, LinkToken
+from dr_core.observability import logger
 from dr_core.records import Approval, ApprovalStatus, Execution, Resource, State
 from dr_core.settings import setting
 from dr_core.state import Table
@@ -92,6 +93,7 @@ def respond(event: Mapping[str, Any], table: Table, signer: LinkSigner, clock: f
         token = signer.read(signed or "", clock())
     except BadLinkError as error:
         return _page(403, "This link is not valid", f"<p>{_safe(error)}.</p>")
+    logger.append_keys(execution_id=token.execution_id)
     state = table.load(token.execution_id)
     approval = table.approval(token.execution_id)
     if state is None or approval is None:

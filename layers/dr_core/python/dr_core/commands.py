@@ -140,7 +140,7 @@ def _retry(trigger: Command, state: State, now: datetime) -> Move:
     _demand(state, trigger, ExecutionStatus.RUNNING, ExecutionStatus.FAILED)
     chosen = _chosen(trigger, state, frozenset({ResourceStatus.FAILED, ResourceStatus.TIMED_OUT}))
     changes, events = _reopen(state, trigger, now)
-    changes += [on_resource(r, status=ResourceStatus.PENDING, spent=0, ended_at=None, deadline_at=None) for r in chosen]
+    changes += [on_resource(r, status=ResourceStatus.PENDING, spent=0, failure=None, ended_at=None, deadline_at=None) for r in chosen]
     events += [about(r, DetailType.RESOURCE_RETRIED, **_by(trigger)) for r in chosen]
     return Move(tuple(changes), tuple(events))
 

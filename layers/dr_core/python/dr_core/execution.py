@@ -236,7 +236,7 @@ def _request(state: State, layer: Layer, now: datetime) -> Move | None:
                     status=ResourceStatus.REQUESTED,
                     attempt=r.attempt + 1,
                     next_at=None,
-                    deadline_at=now + timedelta(seconds=r.timeout_seconds),
+                    deadline_at=_deadline(r, now),
                     due_at=now + LOST_AFTER,
                 ),
                 about(r, DetailType.RESOURCE_REQUESTED, attempt=r.attempt + 1),
@@ -293,7 +293,7 @@ def _(trigger: Claim, state: State, now: datetime) -> Move | None:
     lease_until = now + timedelta(seconds=resource.lease_seconds)
     fresh: dict[str, object] = {}
     if not takeover:
-        fresh = {"started_at": now, "deadline_at": now + timedelta(seconds=resource.timeout_seconds)}
+        fresh = {"started_at": now, "deadline_at": _deadline(resource, now)}
     return Move(
         (
             on_execution(state.execution),
@@ -381,10 +381,20 @@ def _ended_by(state: State, resource: Resource, outcome: Outcome, jitter: float,
         if failure.error_class is ErrorClass.AMBIGUOUS or (checking and failure.error_class is not ErrorClass.TERMINAL):
             return None  # the act may have been carried out, or only the observation failed: observe again
         if failure.error_class is ErrorClass.THROTTLED:
+            if resource.deadline_at is not None and now >= resource.deadline_at:
+                return _timed_out(state, resource, now)
             return _retry_later(resource, failure, now, jitter, spent=resource.spent)
     if failure.error_class is not ErrorClass.TERMINAL and resource.spent + 1 < resource.max_attempts:
         return _retry_later(resource, failure, now, jitter, spent=resource.spent + 1)
     return ended(resource, ResourceStatus.FAILED, DetailType.RESOURCE_FAILED, now, "", failure)
+
+
+def _deadline(resource: Resource, now: datetime) -> datetime:
+    """Each attempt has its full time, but for one that follows a throttled one: else throttling without end would have none."""
+    throttled = resource.failure is not None and resource.failure.error_class is ErrorClass.THROTTLED
+    if throttled and resource.deadline_at is not None:
+        return resource.deadline_at
+    return now + timedelta(seconds=resource.timeout_seconds)
 
 
 def _retry_later(resource: Resource, failure: Failure, now: datetime, jitter: float, spent: int) -> tuple[Change, Event]:

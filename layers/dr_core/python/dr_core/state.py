@@ -159,7 +159,7 @@ class Table:
         except DoesNotExist:
             return None
 
-    def due(self, region: str, now: datetime, limit: int = 200) -> list[str]:
+    def due(self, region: str, now: datetime, limit: int = 1000) -> list[str]:
         """The ids of executions that have something overdue, oldest first."""
         found = DueItem.due_index.query(f"DUE#{region}", DueItem.due_at <= now, limit=limit)
         return list(dict.fromkeys(item.pk.removeprefix("EXEC#") for item in found))

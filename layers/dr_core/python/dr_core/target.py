@@ -86,7 +86,7 @@ class TargetAccess:
     def open(self, account: str, region: str, peer_region: str, run_id: str, actions: Sequence[str]) -> Target:
         """Assume the role in `account`, its rights cut down to `actions` (IAM action names).
 
-        Without actions the session may only say who it is. `run_id` names the session, so that CloudTrail shows which execution made a call.
+        Without actions the session may only say who it is. `run_id` names the session: CloudTrail shows which execution made a call.
         Raises ModuleError when the role does not exist or does not trust the orchestrator.
         """
         slot = int(time.time() // _REUSE_SECONDS)
@@ -106,7 +106,7 @@ def target_access() -> TargetAccess:
 def _assume(role_name: str, external_id: str, account: str, region: str, run_id: str, actions: tuple[str, ...], slot: int) -> boto3.Session:
     """A session of the role; `slot` changes with the time, so that an answer is never reused past its end."""
     del slot
-    role_arn = f"arn:aws:iam::{account}:role/{role_name}"
+    role_arn = f"arn:{boto3.Session().get_partition_for_region(region)}:iam::{account}:role/{role_name}"
     policy = {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": list(actions), "Resource": "*"}]}
     sts = boto3.client("sts", region_name=region, config=_CONFIG)
     try:
@@ -123,7 +123,7 @@ def _assume(role_name: str, external_id: str, account: str, region: str, run_id:
         raise ModuleError(
             code,
             f"cannot assume {role_arn}: {error.response['Error']['Message']}. "
-            "Deploy deploy/TargetAccountsAssumeRole.yaml in that account, with this orchestrator's account and ExternalId",
+            "Deploy deploy/TargetAccountsAssumeRole.yaml in that account, with this orchestrator's OrchestratorRoleArns and ExternalId",
             ErrorClass.TERMINAL if hopeless else ErrorClass.THROTTLED if "Throttl" in code else ErrorClass.RETRYABLE,
             error.response["ResponseMetadata"].get("RequestId"),
         ) from error

@@ -1,6 +1,8 @@
 """Takes a request: everything about it is checked before anything is touched, then it becomes an execution or a stored refusal."""
 
 import hashlib
+import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
@@ -19,7 +21,10 @@ from dr_modules.base import modules
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
+# An item of the table has at most 400 KB, an event of the bus may have more.
 _MOST_STORED_PROBLEMS = 100
+_LONGEST_STORED_PROBLEM = 500
+_LARGEST_STORED_REQUEST = 64 * 1024
 
 
 @dataclass(frozen=True)
@@ -53,9 +58,9 @@ class Intake:
             request = ExecutionRequested.parse(incoming.detail)
             self._create(identity, request, now)
         except InvalidInputError as error:
-            stored = [str(problem) for problem in sorted(error.problems)[:_MOST_STORED_PROBLEMS]]
-            refusal = Refusal(identity, printable(application, 64), now, stored, dict(incoming.detail))
-            self.table.refuse(refusal, self.region, token, sorted(error.problems), now)
+            stored = [str(problem)[:_LONGEST_STORED_PROBLEM] for problem in error.problems[:_MOST_STORED_PROBLEMS]]
+            refusal = Refusal(identity, printable(application, 64), now, stored, _stored(incoming.detail))
+            self.table.refuse(refusal, self.region, token, error.problems, now)
             logger.warning("request refused", extra={"problems": stored})
 
     def _create(self, identity: str, request: ExecutionRequested, now: datetime) -> None:
@@ -117,6 +122,12 @@ class Intake:
         manifest = check_manifest(body, request.manifest_key, request.application, request.phase, modules())
         resolver = Resolver(open_client, request.target_region)
         return plan(manifest, request.manifest_key, request.phase, modules(), resolver, self.account)
+
+
+def _stored(detail: Mapping[str, object]) -> object:
+    """The request as it came, or the beginning of one that is too large to keep."""
+    encoded = json.dumps(detail)
+    return dict(detail) if len(encoded) <= _LARGEST_STORED_REQUEST else {"beginning": encoded[:1000]}
 
 
 def _text(detail: object, name: str) -> str | None:

@@ -30,6 +30,10 @@ Parameters:
   OrchestratorRoleArns:
     Type: CommaDelimitedList
     Description: The roles that may assume this one; the output OrchestratorRoleArns of the orchestrator's stack
+  RoleName:
+    Type: String
+    Default: DR-Orchestrator-Execution-Role
+    Description: The same as the orchestrator's TargetRoleName
   ExternalId:
     Type: String
     NoEcho: true
@@ -40,7 +44,7 @@ Resources:
   ExecutionRole:
     Type: AWS::IAM::Role
     Properties:
-      RoleName: DR-Orchestrator-Execution-Role
+      RoleName: !Ref RoleName
       MaxSessionDuration: 3600
       AssumeRolePolicyDocument:
         Version: "2012-10-17"

@@ -330,7 +330,10 @@ class _classed:
             error_class = ErrorClass.AMBIGUOUS if ambiguous else ErrorClass.RETRYABLE
             raise ModuleError(type(error).__name__, f"{where}: {error}", error_class) from error
         if isinstance(error, ValidationError):
-            raise ModuleError("InvalidParameters", f"{where}: {error}") from error
+            # Without the values, of which one may be a secret.
+            found = error.errors(include_input=False, include_url=False)
+            wrong = "; ".join(f"{'.'.join(str(step) for step in each['loc'])}: {each['msg']}" for each in found)
+            raise ModuleError("InvalidParameters", f"{where}: {wrong}") from None
 
 
 def classify(error: ClientError, where: str, terminal_codes: frozenset[str] = frozenset()) -> ModuleError:

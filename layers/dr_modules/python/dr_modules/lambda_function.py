@@ -34,8 +34,9 @@ from dr_core.errors import ErrorClass
 from dr_core.phases import Phase
 from dr_modules.base import DRModule, Handle, ModuleParameters, Permissions, Status, Text, register
 
-# The longest that a function can run; all synchronous calls of one resource share it, so that they end within the lease.
-_CALL_SECONDS = 900
+# All synchronous calls of one resource share this time. A function can run for 900 s, but so can the one that calls it: the rest is
+# for recording what came back.
+_CALL_SECONDS = 870
 
 
 class LambdaFunctionParameters(ModuleParameters):

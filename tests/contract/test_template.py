@@ -1,0 +1,169 @@
+"""What the stack promises: nothing is lost on the way, nobody may do more than needed, and the names fit together."""
+
+import re
+from datetime import timedelta
+from typing import Any, get_args
+
+import pytest
+
+from dr_core import target
+from dr_core.moves import LOST_AFTER
+from dr_core.records import DetailType
+from dr_core.settings import Name
+from dr_modules.base import modules
+from tests.support.deployed import functions, queue_function, statements, variables
+from tests.support.state_table import template
+
+DEAD_ENDS = {"DeadLetterQueue", "UndeliveredQueue"}
+
+
+def of_type(kind: str) -> dict[str, dict[str, Any]]:
+    """The resources of a type, by logical name, with their properties."""
+    return {name: one.get("Properties", {}) for name, one in template()["Resources"].items() if one["Type"] == kind}
+
+
+QUEUES, RULES, LOGS = of_type("AWS::SQS::Queue"), of_type("AWS::Events::Rule"), of_type("AWS::Logs::LogGroup")
+TARGETS = [(name, one) for name, rule in RULES.items() for one in rule["Targets"]]
+
+
+def fed() -> list[tuple[str, str]]:
+    """Each queue with the logical name of the function that it feeds."""
+    found = []
+    for name, one in functions().items():
+        for source in one.get("Events", {}).values():
+            if source["Type"] == "SQS":
+                found.append((source["Properties"]["Queue"].removesuffix(".Arn"), name))
+    return found
+
+
+# --- rules ---
+
+
+@pytest.mark.parametrize(("name", "aim"), TARGETS, ids=[name for name, _ in TARGETS])
+def test_a_rule_feeds_a_queue_and_what_it_cannot_hand_over_is_kept(name: str, aim: dict[str, Any]) -> None:
+    queue = aim["Arn"].removesuffix(".Arn")
+    assert queue in QUEUES and queue not in DEAD_ENDS and queue_function(queue)
+    assert aim["DeadLetterConfig"] == {"Arn": "UndeliveredQueue.Arn"}
+    assert aim["RetryPolicy"]["MaximumRetryAttempts"] == 185 and 60 <= aim["RetryPolicy"]["MaximumEventAgeInSeconds"] <= 86400
+    assert len(RULES[name]["Targets"]) == 1
+
+
+@pytest.mark.parametrize("name", RULES)
+def test_a_rule_asks_for_events_that_exist_and_come_from_here(name: str) -> None:
+    pattern = RULES[name]["EventPattern"]
+    assert RULES[name]["EventBusName"] == "Bus"
+    kinds = [DetailType(kind) for kind in pattern["detail-type"]]
+    if pattern["source"] == ["dr.operator"]:
+        assert kinds == [DetailType.EXECUTION_REQUESTED] and "detail" not in pattern
+        return
+    assert set(pattern["source"]) >= {kind.source for kind in kinds}
+    assert pattern["detail"] == {"homeRegion": ["AWS::Region"]}
+
+
+def test_what_wakes_somebody_up_is_brought_to_them() -> None:
+    brought = {kind for rule in RULES.values() for kind in rule["EventPattern"]["detail-type"]}
+    ends = {"Resource Succeeded", "Resource Failed", "Resource Timed Out", "Resource Skipped"}
+    assert brought >= {"Execution Requested", "Approval Requested", "Resource Requested", "Layer Started", "Layer Reopened"} | ends
+    assert brought >= {"Approval Granted", "Approval Rejected", "Approval Expired", "Execution Resumed", "Execution Cancelling"}
+
+
+def test_every_queue_that_a_rule_feeds_lets_it() -> None:
+    (policy,) = of_type("AWS::SQS::QueuePolicy").values()
+    assert set(policy["Queues"]) == {one["Arn"].removesuffix(".Arn") for _, one in TARGETS} | {"UndeliveredQueue"}
+    (statement,) = policy["PolicyDocument"]["Statement"]
+    assert statement["Principal"] == {"Service": "events.amazonaws.com"} and statement["Action"] == "sqs:SendMessage"
+    assert "aws:SourceArn" in str(statement["Condition"])
+
+
+# --- queues ---
+
+
+@pytest.mark.parametrize("name", QUEUES)
+def test_a_message_is_never_dropped(name: str) -> None:
+    queue = QUEUES[name]
+    assert queue["MessageRetentionPeriod"] == 14 * 86400 and queue["SqsManagedSseEnabled"] is True
+    if name in DEAD_ENDS:
+        assert "RedrivePolicy" not in queue
+    else:
+        assert queue["RedrivePolicy"] == {"deadLetterTargetArn": "DeadLetterQueue.Arn", "maxReceiveCount": 5}
+
+
+@pytest.mark.parametrize(("queue", "function"), fed(), ids=[queue for queue, _ in fed()])
+def test_a_message_stays_hidden_while_its_function_works(queue: str, function: str) -> None:
+    timeout = functions()[function].get("Timeout", template()["Globals"]["Function"]["Timeout"])
+    assert QUEUES[queue]["VisibilityTimeout"] > timeout
+    (source,) = [one["Properties"] for one in functions()[function]["Events"].values()]
+    assert source["FunctionResponseTypes"] == ["ReportBatchItemFailures"] and source["BatchSize"] == 1
+
+
+def test_every_queue_feeds_a_function() -> None:
+    assert {queue for queue, _ in fed()} == set(QUEUES) - DEAD_ENDS
+
+
+def test_the_stream_is_read_from_its_beginning_and_one_bad_record_does_not_stop_it() -> None:
+    stream = functions()["PublishChangesFunction"]["Events"]["Stream"]["Properties"]
+    assert stream["StartingPosition"] == "TRIM_HORIZON" and stream["BisectBatchOnFunctionError"] is True
+    assert stream["FunctionResponseTypes"] == ["ReportBatchItemFailures"]
+    assert stream["DestinationConfig"]["OnFailure"]["Destination"] == "UndeliveredQueue.Arn"
+    assert of_type("AWS::DynamoDB::Table")["StateTable"]["StreamSpecification"] == {"StreamViewType": "NEW_IMAGE"}
+
+
+# --- functions ---
+
+
+@pytest.mark.parametrize("name", functions())
+def test_a_function_has_a_log_group_that_forgets(name: str) -> None:
+    wanted = f"/aws/lambda/{functions()[name]['FunctionName']}"
+    (found,) = [one for one in LOGS.values() if one["LogGroupName"] == wanted]
+    assert found["RetentionInDays"] == "LogRetentionDays"
+    assert len(LOGS) == len(functions())
+
+
+@pytest.mark.parametrize("name", functions())
+def test_a_function_has_variables_that_are_settings(name: str) -> None:
+    names = {one for one in variables(functions()[name]) if not one.startswith("POWERTOOLS_")}
+    assert names <= set(get_args(Name))
+    assert all(variables(functions()[name]).values()), "none is empty: an empty one counts as missing"
+
+
+def test_no_setting_is_left_that_nobody_gives() -> None:
+    given = {one for function in functions().values() for one in variables(function)}
+    assert set(get_args(Name)) - given == {"AWS_REGION"}, "which Lambda itself gives"
+
+
+@pytest.mark.parametrize("name", functions())
+def test_a_function_may_do_only_what_is_written_out(name: str) -> None:
+    for statement in statements(functions()[name]):
+        assert statement["Effect"] == "Allow" and statement["Sid"]
+        actions = statement["Action"] if isinstance(statement["Action"], list) else [statement["Action"]]
+        assert all(re.fullmatch(r"[a-z0-9]+:[A-Z][A-Za-z]+", action) for action in actions)
+        if statement["Resource"] == "*":
+            assert actions == ["states:SendTaskSuccess"], "it takes no resource"
+
+
+def test_only_who_works_in_target_accounts_may_go_there() -> None:
+    going = {name for name, one in functions().items() for statement in statements(one) if "sts:AssumeRole" in statement["Action"]}
+    assert going == {"StartExecutionFunction", "StartResourceFunction", "CheckResourceFunction"}
+    assert all(name[: -len("Function")] + "FunctionRole.Arn" in str(template()["Outputs"]["OrchestratorRoleArns"]) for name in going)
+
+
+def test_what_must_outlive_the_stack_does() -> None:
+    for name in ("StateTable", "ManifestBucket"):
+        assert (template()["Resources"][name]["DeletionPolicy"], template()["Resources"][name]["UpdateReplacePolicy"]) == ("Retain",) * 2
+
+
+# --- time ---
+
+
+@pytest.mark.parametrize("name", modules())
+def test_a_lease_is_longer_than_the_longest_call(name: str) -> None:
+    options: Any = target._CONFIG
+    one_try = options.connect_timeout + options.read_timeout
+    assert one_try < target._TRY_SECONDS, "a call that starts before calls are held back ends before the lease"
+    assert modules()[name].lease_seconds > options.retries["total_max_attempts"] * target._TRY_SECONDS
+    assert modules()[name].timeout_seconds > 0
+
+
+def test_a_lost_wake_up_is_found_after_the_first_one_could_have_come() -> None:
+    each = functions()["SweepFunction"]["Events"]["EachMinute"]["Properties"]["ScheduleExpression"]
+    assert each == "rate(1 minute)" and timedelta(seconds=30) < LOST_AFTER <= timedelta(minutes=1)

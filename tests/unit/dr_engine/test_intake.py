@@ -1,0 +1,277 @@
+"""A request becomes an execution, or a refusal that says everything wrong with it; before that nothing is touched."""
+
+import json
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+import boto3
+import pytest
+
+from dr_core.commands import Command
+from dr_core.events import MAX_EVENT_BYTES, Incoming, execution_id
+from dr_core.execution import decide
+from dr_core.records import ApprovalStatus, ExecutionStatus, ResourceStatus
+from dr_core.state import Refusal
+from dr_core.target import TargetAccess
+from dr_core.triggers import Wake
+from dr_engine.intake import Intake
+from tests.support.control_plane import ACCOUNT, HOME, OTHER, T0, Cloud, error
+
+BUCKET = "the-manifests"
+REQUEST: dict[str, Any] = {
+    "application": "shop",
+    "phase": "INSTANTIATE",
+    "sourceRegion": OTHER,
+    "targetRegion": HOME,
+    "requestedBy": "olga",
+    "reason": "drill",
+}
+
+
+def service(name: str = "api", **parameters: object) -> dict[str, Any]:
+    """A resource of a manifest."""
+    wanted = {"EcsClusterName": "prod", "EcsServiceName": name, "EcsDesiredSize": 2, **parameters}
+    return {"action": "ECS", "resourceName": name, "parameters": wanted}
+
+
+def manifest(*resources: dict[str, Any]) -> list[dict[str, Any]]:
+    """A manifest of one layer."""
+    return [{"layer": 1, "resources": list(resources)}]
+
+
+@dataclass
+class Desk:
+    """Where requests come in."""
+
+    cloud: Cloud
+    intake: Intake
+
+    def publish(self, content: object, key: str = "shop/Instantiate.json") -> None:
+        """Put a manifest into the bucket."""
+        body = content if isinstance(content, bytes) else json.dumps(content).encode()
+        boto3.client("s3").put_object(Bucket=BUCKET, Key=key, Body=body)
+
+    def take(self, event_id: str = "event-1", **changed: object) -> str:
+        """`Execution Requested` is delivered. Gives the id that it has."""
+        detail = {name: value for name, value in {**REQUEST, **changed}.items() if value is not None}
+        self.deliver(event_id, detail)
+        return execution_id(event_id, T0)
+
+    def deliver(self, event_id: str, detail: dict[str, Any]) -> None:
+        """The same for any detail."""
+        incoming = Incoming.model_validate({"id": event_id, "detail-type": "Execution Requested", "time": T0, "detail": detail})
+        self.intake.take(incoming, self.cloud.clock())
+
+    def refusal(self, **changed: object) -> Refusal:
+        """The request is refused, without a lock taken and without a change of anything but the table."""
+        self.cloud.calls.clear()
+        made = self.take(**changed)  # type: ignore[arg-type]
+        reading = ("Get", "List", "Describe", "Query", "Scan")
+        touched = {call.operation for call in self.cloud.calls if not call.operation.startswith(reading)}
+        assert touched <= {"TransactWriteItems", "AssumeRole"}
+        found = self.cloud.table.refusal(made)
+        assert found and self.cloud.table.load(made) is None
+        assert self.cloud.events(made) == ["Execution Refused"]
+        return found
+
+
+@pytest.fixture
+def desk(cloud: Cloud) -> Desk:
+    """A bucket with a good manifest."""
+    s3 = boto3.client("s3")
+    s3.create_bucket(Bucket=BUCKET, CreateBucketConfiguration={"LocationConstraint": "us-west-2"})
+    s3.put_bucket_versioning(Bucket=BUCKET, VersioningConfiguration={"Status": "Enabled"})
+    access = TargetAccess("the-role", "the-external-id")
+    made = Desk(cloud, Intake(cloud.table, access, s3, BUCKET, HOME, ACCOUNT, 3600))
+    made.publish(manifest(service("api"), service("web")))
+    return made
+
+
+def test_a_good_request_waits_for_its_approval(desk: Desk, cloud: Cloud) -> None:
+    state = cloud.table.load(desk.take(clientToken="t-1"))
+    assert state and state.approval
+    execution = state.execution
+    assert (execution.status, execution.mode, execution.requested_by) == (ExecutionStatus.PENDING_APPROVAL, "planned", "olga")
+    assert (execution.home_region, execution.client_token, execution.layers_total) == (HOME, "t-1", 1)
+    assert len(execution.manifest_sha256) == 64 and execution.manifest_version_id
+    assert (state.approval.status, state.approval.manifest_sha256) == (ApprovalStatus.PENDING, execution.manifest_sha256)
+    assert state.approval.expires_at == T0 + timedelta(seconds=3600)
+    resources = cloud.table.resources(execution.id)
+    assert [(r.name, r.module, r.account, r.status) for r in resources] == [
+        ("api", "ECS", ACCOUNT, ResourceStatus.PENDING),
+        ("web", "ECS", ACCOUNT, ResourceStatus.PENDING),
+    ]
+    assert cloud.table.locked_by("shop", [HOME, OTHER]) == {HOME: execution.id, OTHER: execution.id}
+    assert cloud.table.due(HOME, T0) == [execution.id]
+    assert cloud.events(execution.id) == ["Execution Requested", "Approval Requested"]
+
+
+def test_the_same_event_twice_is_one_request(desk: Desk, cloud: Cloud) -> None:
+    desk.take()
+    before = cloud.items()
+    cloud.clock.advance(300)
+    desk.publish(manifest(service("other", EcsDesiredSize=99)))
+    desk.take()
+    assert cloud.items() == before
+
+
+def test_the_same_event_after_all_is_over_is_still_the_same_request(desk: Desk, cloud: Cloud) -> None:
+    made = desk.take()
+    for trigger in (Command("cancel", "olga", "enough"), Wake()):
+        state = cloud.table.load(made)
+        move = decide(state, trigger, T0) if state else None
+        if state and move:
+            assert cloud.table.commit(state.execution, move, T0)
+    assert cloud.table.locked_by("shop", [HOME]) == {}
+    assert desk.take("event-2"), "the next request has the locks"
+    before = cloud.items()
+    desk.take("event-1")
+    assert cloud.items() == before, "neither begun again nor refused"
+
+
+def test_a_refused_event_stays_refused(desk: Desk, cloud: Cloud) -> None:
+    desk.publish(b"{")
+    desk.refusal()
+    desk.publish(manifest(service()))
+    before = cloud.items()
+    desk.take()
+    assert cloud.items() == before, "a request that is sent again is another event"
+    assert cloud.table.load(desk.take("event-2"))
+
+
+def test_two_events_with_one_client_token_are_one_request(desk: Desk, cloud: Cloud) -> None:
+    first = desk.take("event-1", clientToken="t-1")
+    before = cloud.items()
+    cloud.calls.clear()
+    desk.take("event-2", clientToken="t-1")
+    assert cloud.items() == before and cloud.made("GetObject", "AssumeRole") == []
+    assert cloud.table.by_token("shop", "t-1") == first
+
+
+@pytest.mark.parametrize(
+    ("changed", "said"),
+    [
+        ({"colour": "red"}, "Execution Requested, key colour: Extra inputs are not permitted (known are application,"),
+        ({"reason": None}, "Execution Requested, key reason: Field required (add it)"),
+        ({"phase": "ACTIVATE"}, 'ACTIVATE needs a mode: "planned"'),
+        ({"phase": "CLEANUP"}, f"shop has no manifest for CLEANUP (publish it to s3://{BUCKET}/shop/Cleanup.json)"),
+        ({"manifest": "shop/none.json"}, f"shop has no manifest for INSTANTIATE (publish it to s3://{BUCKET}/shop/none.json)"),
+        ({"application": "blog"}, "blog has no manifest for INSTANTIATE"),
+    ],
+)
+def test_what_is_wrong_with_a_request_is_said(desk: Desk, changed: dict[str, object], said: str) -> None:
+    refusal = desk.refusal(**changed)
+    assert len(refusal.problems) == 1 and said in refusal.problems[0]
+    assert refusal.request == {name: value for name, value in {**REQUEST, **changed}.items() if value is not None}
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"{", "shop/Instantiate.json: line 1, column 2: Expecting property name"),
+        (b"\xff", "shop/Instantiate.json:"),
+        (manifest(service(EcsDesiredSize=-1)), "layer 1, resource api, key parameters.EcsDesiredSize"),
+        (manifest({**service(), "action": "EKS"}), "there is no module EKS (did you mean ECS"),
+        (manifest(service(EcsClusterName="!Import Nothing")), "there is no export Nothing in account 123456789012 and us-west-2"),
+        (manifest(service(EcsClusterName="resolve:ssm:/no")), "the SSM parameter /no could not be read in account 123456789012"),
+    ],
+)
+def test_what_is_wrong_with_a_manifest_is_said(desk: Desk, content: object, said: str) -> None:
+    desk.publish(content)
+    refusal = desk.refusal()
+    assert len(refusal.problems) == 1 and said in refusal.problems[0], refusal.problems
+
+
+def test_everything_wrong_is_said_at_once(desk: Desk) -> None:
+    desk.publish(manifest(service("api", EcsDesiredSize="x", Colour="red"), {**service("web"), "action": "EKS"}))
+    assert len(desk.refusal().problems) == 3
+
+
+def test_an_application_in_the_hands_of_another_execution_waits(desk: Desk, cloud: Cloud) -> None:
+    holder = desk.take()
+    cloud.calls.clear()
+    refusal = desk.refusal(event_id="event-2")
+    assert refusal.problems == [
+        f"Execution Requested, key application: shop in us-east-1 or us-west-2 is in the hands of execution {holder} "
+        "(wait for its end, or end it)"
+    ]
+    assert cloud.made("GetObject", "AssumeRole") == [], "it is said before anything is read"
+    assert cloud.table.locked_by("shop", [HOME, OTHER]) == {HOME: holder, OTHER: holder}
+
+
+def test_a_lock_taken_at_the_last_moment_is_said_too(desk: Desk, cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> None:
+    holder = desk.take()
+    real, seen = cloud.table.locked_by, []
+
+    def unaware(application: str, regions: Any) -> dict[str, str]:
+        seen.append(application)
+        return {} if len(seen) == 1 else real(application, regions)
+
+    monkeypatch.setattr(cloud.table, "locked_by", unaware)
+    (problem,) = desk.refusal(event_id="event-2").problems
+    assert f"execution {holder} of shop holds the lock on us-east-1, us-west-2" in problem
+
+
+def test_a_role_that_cannot_be_assumed_is_said(desk: Desk, cloud: Cloud) -> None:
+    desk.publish(manifest(service(EcsClusterName="resolve:ssm:/cluster")))
+    cloud.answer("sts", "AssumeRole", error("AccessDenied"), status=403)
+    (problem,) = desk.refusal().problems
+    assert "cannot assume arn:aws:iam::123456789012:role/the-role" in problem
+
+
+def test_references_are_resolved_in_the_account_of_their_resource(desk: Desk, cloud: Cloud) -> None:
+    ssm = boto3.client("ssm")
+    ssm.put_parameter(Name="/cluster", Value="prod-west", Type="String")
+    ssm.put_parameter(Name="/secret", Value="s3cr3t", Type="SecureString")
+    desk.publish(manifest(service(EcsClusterName="resolve:ssm:/cluster", EcsServiceName="resolve:ssm:/secret")))
+    (resource,) = cloud.table.resources(desk.take())
+    assert json.loads(resource.parameters)["EcsClusterName"] == "prod-west"
+    assert json.loads(resource.parameters)["EcsServiceName"] == "resolve:ssm:/secret"
+    assert "s3cr3t" not in repr(cloud.items())
+    (opened,) = cloud.made("AssumeRole")
+    assert "ecs:" not in opened.parameters["Policy"], "no more rights than to resolve"
+
+
+def test_hundreds_of_problems_are_stored_and_told_in_part(desk: Desk, cloud: Cloud) -> None:
+    desk.publish(manifest(*[service(f"api-{n}", **{f"Wrong{'x' * 60}{i}": 1 for i in range(9)}) for n in range(90)]))
+    refusal = desk.refusal()
+    assert len(refusal.problems) == 100
+    (entry,) = cloud.table.timeline(refusal.execution_id)
+    told = json.loads(entry.detail)["problems"]
+    assert len(entry.detail.encode()) <= MAX_EVENT_BYTES and len(told) >= 10
+    assert refusal.problems[0].startswith(f"shop/Instantiate.json, layer {told[0]['layer']}, resource {told[0]['resource']}, key ")
+
+
+@pytest.mark.parametrize(
+    "detail",
+    [
+        {},
+        {"application": 7, "clientToken": 8, "phase": None},
+        {"application": "\n" * 9000, "clientToken": "t" * 9000},
+        {"k" * 9000: "v"},
+        {**REQUEST, "reason": "ä" * 300_000},
+        {**REQUEST, **{f"field-{n}": "x" * 4000 for n in range(150)}},
+        {**REQUEST, "more": [[[[1.5, None, True]]]]},
+    ],
+    ids=["nothing", "wrong types", "long names", "long key", "long text", "many fields", "nested"],
+)
+def test_any_detail_is_answered(desk: Desk, cloud: Cloud, detail: dict[str, Any]) -> None:
+    desk.deliver("event-1", detail)
+    (stored,) = [item for item in cloud.items() if item["sk"]["S"] == "REFUSAL"]
+    made = stored["pk"]["S"].removeprefix("EXEC#")
+    refusal = cloud.table.refusal(made)
+    assert refusal and refusal.problems and len(repr(stored)) < 400_000
+    (entry,) = cloud.table.timeline(made)
+    assert len(entry.detail.encode()) <= MAX_EVENT_BYTES
+    before = cloud.items()
+    desk.deliver("event-1", detail)
+    assert cloud.items() == before
+
+
+def test_what_may_be_mended_by_itself_is_tried_again(desk: Desk, cloud: Cloud) -> None:
+    cloud.answer("s3", "GetObject", error("InternalError"), status=500)
+    with pytest.raises(boto3.client("s3").exceptions.ClientError):
+        desk.deliver("event-1", REQUEST)
+    assert cloud.items() == [], "neither accepted nor refused: the queue delivers it again"
+    assert cloud.table.load(desk.take())

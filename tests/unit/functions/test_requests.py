@@ -1,0 +1,259 @@
+"""start_execution and the functions around the approval: what arrives, what it leads to, and that it leads there once."""
+
+import json
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+from urllib.parse import urlencode
+
+import boto3
+import pytest
+
+from dr_core import flow
+from dr_core.events import execution_id
+from dr_core.links import LinkSigner, LinkToken
+from dr_core.records import ApprovalStatus, ExecutionStatus
+from dr_core.triggers import TokenHeld, Vote
+from tests.support.control_plane import HOME, ID, OTHER, SHA, T0, Cloud, a_layer, a_resource, an_approval, an_execution, error
+from tests.support.deployed import BUCKET, MACHINE, PAGE, SECRET, SECRET_NAME, TOPIC, Function, announced, on_bus
+
+Functions = Callable[[str], Function]
+REQUEST = {
+    "application": "shop",
+    "phase": "INSTANTIATE",
+    "sourceRegion": OTHER,
+    "targetRegion": HOME,
+    "requestedBy": "olga",
+    "reason": "drill",
+}
+SERVICE = {"EcsClusterName": "prod", "EcsServiceName": "api", "EcsDesiredSize": 2}
+MANIFEST = [{"layer": 1, "resources": [{"action": "ECS", "resourceName": "api", "parameters": SERVICE}]}]
+BROKEN = json.dumps({"detail-type": "Approval Requested", "detail": {}})
+
+
+@pytest.fixture
+def waiting(cloud: Cloud) -> Cloud:
+    """An execution that waits for its approval."""
+    assert cloud.table.create(an_execution(), [a_layer()], [a_resource()], an_approval(), T0)
+    cloud.calls.clear()
+    return cloud
+
+
+@pytest.fixture
+def _secret(cloud: Cloud) -> None:
+    boto3.client("secretsmanager").create_secret(Name=SECRET_NAME, SecretString=SECRET)
+
+
+def votes(cloud: Cloud, approve: bool = True) -> None:
+    """Ann decides."""
+    state = cloud.table.load(ID)
+    assert state and flow.follow(cloud.table, state, Vote(approve, "ann", "", SHA), cloud.clock)
+
+
+def holds(cloud: Cloud) -> None:
+    """The state machine waits."""
+    state = cloud.table.load(ID)
+    assert state and flow.follow(cloud.table, state, TokenHeld("the-token"), cloud.clock)
+
+
+# --- start_execution ---
+
+
+@pytest.fixture
+def _manifests(cloud: Cloud) -> None:
+    s3 = boto3.client("s3")
+    s3.create_bucket(Bucket=BUCKET, CreateBucketConfiguration={"LocationConstraint": "us-west-2"})
+    s3.put_object(Bucket=BUCKET, Key="shop/Instantiate.json", Body=json.dumps(MANIFEST))
+
+
+def requested(event_id: str = "event-1", **changed: object) -> str:
+    return on_bus("Execution Requested", {**REQUEST, **changed}, "dr.operator", event_id)
+
+
+@pytest.mark.usefixtures("_manifests")
+def test_start_execution(function: Functions, cloud: Cloud) -> None:
+    assert function("start_execution").deliver(requested()) == []
+    made = cloud.table.load(execution_id("event-1", T0))
+    assert made and made.approval and made.execution.status is ExecutionStatus.PENDING_APPROVAL
+    assert made.approval.expires_at == T0 + timedelta(seconds=3600), "the template's ApprovalSeconds"
+    assert cloud.table.resources(made.execution.id)[0].account == "123456789012"
+
+
+@pytest.mark.usefixtures("_manifests")
+def test_start_execution_twice(function: Functions, cloud: Cloud) -> None:
+    function("start_execution").deliver(requested())
+    before = cloud.items()
+    cloud.clock.advance(60)
+    assert function("start_execution").deliver(requested(), requested()) == []
+    assert cloud.items() == before
+
+
+@pytest.mark.usefixtures("_manifests")
+def test_start_execution_refuses(function: Functions, cloud: Cloud) -> None:
+    assert function("start_execution").deliver(requested(phase="CLEANUP", colour="red")) == [], "a refusal is not tried again"
+    refusal = cloud.table.refusal(execution_id("event-1", T0))
+    assert refusal and "colour" in refusal.problems[0]
+
+
+@pytest.mark.usefixtures("_manifests")
+def test_start_execution_gives_back_what_failed(function: Functions, cloud: Cloud) -> None:
+    assert function("start_execution").deliver("{}", requested(), "not JSON") == ["1", "3"]
+    assert cloud.table.load(execution_id("event-1", T0))
+
+
+# --- start_approval ---
+
+
+def test_start_approval(function: Functions, waiting: Cloud) -> None:
+    waiting.answer("states", "StartExecution", {"executionArn": "arn"}, status=200)
+    assert function("start_approval").deliver(*announced(waiting, ID, "Approval Requested")) == []
+    (call,) = waiting.made("StartExecution")
+    assert (call.parameters["stateMachineArn"], call.parameters["name"]) == (MACHINE, ID)
+    assert json.loads(call.parameters["input"]) == {"executionId": ID}
+
+
+def test_start_approval_twice(function: Functions, waiting: Cloud) -> None:
+    waiting.answer("states", "StartExecution", error("ExecutionAlreadyExists"))
+    assert function("start_approval").deliver(*announced(waiting, ID, "Approval Requested")) == []
+
+
+def test_start_approval_gives_back_what_failed(function: Functions, waiting: Cloud) -> None:
+    waiting.answer("states", "StartExecution", error("ServiceUnavailable"), {"executionArn": "arn"})
+    waiting._answers["states", "StartExecution"][1] = ({"executionArn": "arn"}, 200)
+    body = announced(waiting, ID, "Approval Requested")[0]
+    assert function("start_approval").deliver(body, BROKEN, body) == ["1", "2"]
+
+
+# --- request_approval ---
+
+
+@pytest.mark.usefixtures("_secret")
+def test_request_approval(function: Functions, waiting: Cloud) -> None:
+    waiting.answer("sns", "Publish", {"MessageId": "1"}, status=200)
+    function("request_approval").invoke({"executionId": ID, "taskToken": "the-token"})
+    (call,) = waiting.made("Publish")
+    assert call.parameters["TopicArn"] == TOPIC and call.parameters["Subject"].startswith("Approval needed: ACTIVATE of shop")
+    (link,) = [line for line in call.parameters["Message"].splitlines() if line.startswith(PAGE)]
+    assert LinkSigner(SECRET).read(link.rpartition("=")[2], T0) == LinkToken(ID, SHA, T0 + timedelta(hours=1))
+    approval = waiting.table.approval(ID)
+    assert approval and (approval.task_token, approval.asked_at, approval.status) == ("the-token", T0, ApprovalStatus.PENDING)
+    assert "the-token" not in call.parameters["Message"] and SECRET not in call.parameters["Message"]
+
+
+@pytest.mark.usefixtures("_secret")
+def test_request_approval_twice_asks_rather_twice_than_not_at_all(function: Functions, waiting: Cloud) -> None:
+    waiting.answer("sns", "Publish", error("InternalError"))
+    with pytest.raises(boto3.client("sns").exceptions.ClientError):
+        function("request_approval").invoke({"executionId": ID, "taskToken": "first"})
+    approval = waiting.table.approval(ID)
+    assert approval and (approval.task_token, approval.asked_at) == ("first", None), "the sweep would ask again"
+    waiting.answer("sns", "Publish", *[{"MessageId": "1"}] * 2, status=200)
+    for _ in range(2):
+        function("request_approval").invoke({"executionId": ID, "taskToken": "second"})
+    approval = waiting.table.approval(ID)
+    assert approval and (approval.task_token, approval.asked_at) == ("second", T0)
+
+
+@pytest.mark.usefixtures("_secret")
+@pytest.mark.parametrize("advanced", [False, True])
+def test_request_approval_asks_nobody_about_what_is_decided(function: Functions, waiting: Cloud, advanced: bool) -> None:
+    votes(waiting)
+    if advanced:
+        flow.advance(waiting.table, ID, waiting.clock)
+    before = waiting.items()
+    function("request_approval").invoke({"executionId": ID, "taskToken": "the-token"})
+    function("request_approval").invoke({"executionId": "01NO", "taskToken": "the-token"})
+    assert waiting.made("Publish") == [] and waiting.items() == before
+
+
+# --- decide_approval ---
+
+
+def visit(method: str, **more: object) -> dict[str, Any]:
+    token = LinkSigner(SECRET).sign(LinkToken(ID, SHA, T0 + timedelta(hours=1)))
+    body = urlencode({"token": token, "decision": "approve", "approver": "ann"})
+    event = {"requestContext": {"http": {"method": method}}, "queryStringParameters": {"token": token}, "isBase64Encoded": False}
+    return {"version": "2.0", **event, "body": body if method == "POST" else "", **more}
+
+
+@pytest.mark.usefixtures("_secret")
+def test_decide_approval_shows(function: Functions, waiting: Cloud) -> None:
+    before = waiting.items()
+    answer = function("decide_approval").invoke(visit("GET"))
+    assert answer["statusCode"] == 200 and "ACTIVATE of shop" in answer["body"] and answer["headers"]["Cache-Control"] == "no-store"
+    assert waiting.items() == before
+
+
+@pytest.mark.usefixtures("_secret")
+def test_decide_approval(function: Functions, waiting: Cloud) -> None:
+    assert function("decide_approval").invoke(visit("POST"))["statusCode"] == 200
+    approval = waiting.table.approval(ID)
+    assert approval and (approval.status, approval.approver, approval.decided_at) == (ApprovalStatus.APPROVED, "ann", T0)
+
+
+@pytest.mark.usefixtures("_secret")
+def test_decide_approval_twice(function: Functions, waiting: Cloud) -> None:
+    function("decide_approval").invoke(visit("POST"))
+    before = waiting.items()
+    assert function("decide_approval").invoke(visit("POST"))["statusCode"] == 409
+    assert waiting.items() == before
+
+
+# --- expire_approval ---
+
+
+def test_expire_approval(function: Functions, waiting: Cloud) -> None:
+    function("expire_approval").invoke({"executionId": ID})
+    approval = waiting.table.approval(ID)
+    assert approval and approval.status is ApprovalStatus.EXPIRED and waiting.events()[-1] == "Approval Expired"
+
+
+def test_expire_approval_twice(function: Functions, waiting: Cloud) -> None:
+    function("expire_approval").invoke({"executionId": ID})
+    before = waiting.items()
+    function("expire_approval").invoke({"executionId": ID})
+    function("expire_approval").invoke({"executionId": "01NO"})
+    assert waiting.items() == before
+
+
+def test_expire_approval_comes_too_late(function: Functions, waiting: Cloud) -> None:
+    votes(waiting)
+    before = waiting.items()
+    function("expire_approval").invoke({"executionId": ID})
+    assert waiting.items() == before
+
+
+# --- settle_approval ---
+
+
+@pytest.mark.parametrize(("approve", "status", "event"), [(True, "APPROVED", "Approval Granted"), (False, "REJECTED", "Approval Rejected")])
+def test_settle_approval(function: Functions, waiting: Cloud, approve: bool, status: str, event: str) -> None:
+    holds(waiting)
+    votes(waiting, approve)
+    waiting.answer("states", "SendTaskSuccess", {}, status=200)
+    assert function("settle_approval").deliver(*announced(waiting, ID, event)) == []
+    (call,) = waiting.made("SendTaskSuccess")
+    assert (call.parameters["taskToken"], json.loads(call.parameters["output"])) == ("the-token", {"status": status})
+
+
+@pytest.mark.parametrize("gone", ["TaskTimedOut", "TaskDoesNotExist", "InvalidToken"])
+def test_settle_approval_twice(function: Functions, waiting: Cloud, gone: str) -> None:
+    holds(waiting)
+    votes(waiting)
+    before = waiting.items()
+    waiting.answer("states", "SendTaskSuccess", error(gone))
+    assert function("settle_approval").deliver(*announced(waiting, ID, "Approval Granted")) == []
+    assert waiting.items() == before
+
+
+def test_settle_approval_without_a_wait(function: Functions, waiting: Cloud) -> None:
+    votes(waiting)
+    unknown = on_bus("Approval Granted", {"executionId": "01NO"}, "dr.approval", "e")
+    assert function("settle_approval").deliver(*announced(waiting, ID, "Approval Granted"), unknown) == []
+    assert waiting.made("SendTaskSuccess") == []
+
+
+def test_settle_approval_gives_back_what_failed(function: Functions, waiting: Cloud) -> None:
+    votes(waiting)
+    body = announced(waiting, ID, "Approval Granted")[0]
+    assert function("settle_approval").deliver(body, BROKEN) == ["2"]
