@@ -7,7 +7,6 @@ Out: one endpoint for two accounts and two Regions; everything it writes is in t
 import fcntl
 import json
 import os
-import shutil
 import sys
 import time
 from collections.abc import Iterator
@@ -21,7 +20,7 @@ from urllib.parse import urlsplit
 import boto3
 import httpx
 
-from localcloud import gateway, processes
+from localcloud import gateway, processes, scratch
 from localcloud.control_plane import ROOT_SECRET
 from localcloud.extension.clock import TIME_SCALE_VARIABLE
 from localcloud.processes import Process
@@ -147,16 +146,16 @@ class LocalCloud:
 
     @classmethod
     def _spawn(cls, state_dir: Path, time_scale: float, die_with_parent: bool) -> Self:
-        scratch = state_dir / "tmp"
-        scratch.mkdir(exist_ok=True)
         # Nothing of the caller's own environment: it would reach the emulated Lambda functions.
         bare = {
             "HOME": str(state_dir),
             "LANG": "C.UTF-8",
             "PATH": os.environ.get("PATH", os.defpath),
-            "TMPDIR": str(scratch),
+            "TMPDIR": str(state_dir / "tmp"),
         }
         with ExitStack() as stack:
+            in_use = scratch.make(state_dir)
+            stack.callback(os.close, in_use)  # ours; the children keep theirs
             listeners = {name: stack.enter_context(processes.listening_socket()) for name in ("gateway", "ministack", "moto")}
             urls = {name: f"http://127.0.0.1:{socket.getsockname()[1]}" for name, socket in listeners.items()}
             descriptors = {name: str(socket.fileno()) for name, socket in listeners.items()}
@@ -179,7 +178,7 @@ class LocalCloud:
                     command,
                     environment=environments[name],
                     log=state_dir / f"{name}.log",
-                    listener=listeners[name],
+                    inherited=[listeners[name].fileno(), in_use],
                     die_with_parent=die_with_parent,
                 )
                 for name, command in commands.items()
@@ -203,7 +202,7 @@ class LocalCloud:
 
     def _end(self) -> None:
         processes.end(list(self.parts.values()))
-        shutil.rmtree(self.state_dir / "tmp", ignore_errors=True)
+        scratch.remove(self.state_dir)
         (self.state_dir / _STATE_FILE).unlink(missing_ok=True)
 
     def _write(self) -> None:

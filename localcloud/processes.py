@@ -43,10 +43,10 @@ def spawn(
     *,
     environment: Mapping[str, str],
     log: Path,
-    listener: socket.socket,
+    inherited: Sequence[int],
     die_with_parent: bool,
 ) -> Process:
-    """Start a command in a session of its own, with its output in `log` and the listening socket inherited."""
+    """Start a command in a session of its own, with its output in `log`, some open descriptors inherited."""
     with log.open("ab") as output:
         child = subprocess.Popen(
             command,
@@ -54,7 +54,7 @@ def spawn(
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,
-            pass_fds=[listener.fileno()],
+            pass_fds=inherited,
             start_new_session=True,
             preexec_fn=_parent_death_signal() if die_with_parent else None,
         )

@@ -159,7 +159,7 @@ def timeless(record: Record) -> Record:
             deadline_at=_passed(record.deadline_at),
             next_at=_due(record.next_at),
             due_at=_due(record.due_at),
-            started_at=None,
+            started_at=_due(record.started_at),  # long enough ago that an act which does not show was lost
             ended_at=None,
             detail="",
             percent=None,

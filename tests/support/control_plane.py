@@ -16,6 +16,7 @@ from typing import Any
 
 import boto3
 import botocore.handlers
+import botocore.session
 import pytest
 from botocore.compat import accepts_kwargs
 from botocore.loaders import create_loader
@@ -131,7 +132,7 @@ def cloud(monkeypatch: pytest.MonkeyPatch, socket_disabled: None) -> Iterator[Cl
 def emulated(monkeypatch: pytest.MonkeyPatch) -> Iterator[Cloud]:
     """The same where no fixture is."""
     made = Cloud()
-    hooks = [("before-parameter-build.*.*", made._saw), ("before-call.*.*", made._answered)]
+    hooks = [("before-parameter-build.*.*", _saw), ("before-call.*.*", _answered)]
     monkeypatch.setattr(botocore.handlers, "BUILTIN_HANDLERS", [*botocore.handlers.BUILTIN_HANDLERS, *hooks])
     monkeypatch.setattr("botocore.session.create_loader", _shared_loader)
     monkeypatch.setattr("botocore.hooks.accepts_kwargs", _known_accepts_kwargs)
@@ -143,11 +144,51 @@ def emulated(monkeypatch: pytest.MonkeyPatch) -> Iterator[Cloud]:
         monkeypatch.setenv(name, f"https://sqs.{HOME}.amazonaws.com/{ACCOUNT}/{name}")
     _copy_once(monkeypatch)
     forget()
-    with mock_aws():
+    with mock_aws(), monkeypatch.context() as patch:
+        patch.setattr("tests.support.control_plane._clouds", [made])
+        patch.setattr(boto3, "DEFAULT_SESSION", _session())
+        patch.setattr("pynamodb.connection.base.get_session", _core)
         create_state_table()
         made.calls.clear()
         yield made
     forget()
+
+
+_clouds: list[Cloud] = []  # the one of the test that runs
+
+
+def _saw(**given: Any) -> None:
+    for cloud in _clouds:
+        cloud._saw(**given)
+
+
+def _answered(**given: Any) -> tuple[Any, dict[str, Any]] | None:
+    return _clouds[0]._answered(**given) if _clouds else None
+
+
+class _Session(boto3.Session):
+    """Makes each client once: that takes longer than the calls."""
+
+    def client(self, service: str, config: Any = None, **more: Any) -> Any:  # type: ignore[override]
+        key = (service, str(more), str(vars(config)) if config else "")
+        known: dict[tuple[str, str, str], Any] = self.__dict__.setdefault("_known", {})
+        if key not in known:
+            known[key] = super().client(service, config=config, **more)  # type: ignore[call-overload]
+        return known[key]
+
+
+@cache
+def _core() -> botocore.session.Session:
+    core = botocore.session.Session()
+    core.set_credentials("AKIATEST", "secret", "token")
+    core.set_config_variable("region", HOME)
+    return core
+
+
+@cache
+def _session() -> _Session:
+    """Serves all tests: it answers to the cloud of the one that runs."""
+    return _Session(botocore_session=_core())
 
 
 def _copy_once(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -114,6 +114,7 @@ def test_cancel_begins_nothing_more_and_follows_what_is_under_way() -> None:
     story.wake()
     assert (story.execution.status, story.layer(1).status, story.layer(2).status) == ("CANCELLED", "CANCELLED", "PENDING")
     assert story.layer(1).ended_at == story.now
+    assert story.events()[-2:] == ["Layer Completed", "Execution Cancelled"]
     assert story.last("Layer Completed").fields == {
         "layer": 1,
         "epoch": 0,
@@ -311,6 +312,7 @@ def test_check_that_was_decided_before_the_end_is_refused() -> None:
     late = story.decide(Checked(resource.id, resource.attempt, resource.check_no, IN_PROGRESS, 1.0, 0.5))
     assert late is not None
     story.order("abandon")
+    assert story.resource(1, 0).check_no == resource.check_no + 1
     assert not story.table.commit("e1", late)
 
 

@@ -186,7 +186,13 @@ def test_executor_that_took_its_time_is_not_judged_by_it() -> None:
 
 
 @pytest.mark.parametrize(
-    "outcome", [Outcome("FAILED"), Outcome("IN_PROGRESS", failure=Failure("Slow", RETRYABLE, "slow")), Outcome("ERROR")]
+    "outcome",
+    [
+        Outcome("FAILED"),
+        Outcome("ERROR"),
+        Outcome("IN_PROGRESS", failure=Failure("Slow", RETRYABLE, "slow")),
+        Outcome("NOT_STARTED", failure=Failure("Slow", RETRYABLE, "slow")),
+    ],
 )
 def test_failure_without_a_reason_and_a_reason_without_failure_are_none(outcome: Outcome) -> None:
     """Both together end an attempt."""

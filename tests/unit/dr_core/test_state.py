@@ -8,11 +8,22 @@ from types import SimpleNamespace
 import pytest
 from pynamodb.exceptions import TransactWriteError
 
-from dr_core.errors import ErrorClass, OrchestratorError, Problem
-from dr_core.events import MAX_EVENT_BYTES
+from dr_core.errors import ErrorClass, OrchestratorError
 from dr_core.moves import end, on_approval, on_execution, on_layer, on_resource
-from dr_core.records import ApprovalStatus, Change, DetailType, Event, ExecutionStatus, Failure, Kind, LayerStatus, Move, ResourceStatus
-from dr_core.state import LockedError, Refusal, Table
+from dr_core.records import (
+    ApprovalStatus,
+    Change,
+    DetailType,
+    Event,
+    ExecutionStatus,
+    Failure,
+    Kind,
+    LayerStatus,
+    Move,
+    Resource,
+    ResourceStatus,
+)
+from dr_core.state import LockedError, Table
 from tests.support.control_plane import (
     HOME,
     ID,
@@ -65,7 +76,7 @@ def running(table: Table) -> None:
 # --- create ---
 
 
-def test_what_is_created_is_what_is_loaded(table: Table) -> None:
+def test_what_is_created_is_what_is_loaded(table: Table, cloud: Cloud) -> None:
     state = table.load(ID)
     assert state
     assert state.execution == an_execution(client_token="t1")
@@ -74,6 +85,8 @@ def test_what_is_created_is_what_is_loaded(table: Table) -> None:
     assert state.resources == (), "no layer is open yet"
     assert table.resources(ID) == (a_resource(1, 1), a_resource(1, 2), a_resource(2, 1))
     assert table.resources(ID, 2) == (a_resource(2, 1),)
+    moments = {item["requested_at"]["S"] for item in cloud.items() if "requested_at" in item}
+    assert moments == {"2031-03-01T12:00:00.000Z"}, "text that sorts, and that people can read"
     assert table.locked_by("shop", [HOME, OTHER, "eu-west-1"]) == {HOME: ID, OTHER: ID}
     assert table.by_token("shop", "t1") == ID
     assert [entry.detail_type for entry in table.timeline(ID)] == ["Execution Requested", "Approval Requested"]
@@ -106,12 +119,44 @@ def test_create_twice_is_one_execution(table: Table, cloud: Cloud) -> None:
     assert cloud.items() == before, "the resources that run are not planned anew, nor with a manifest that nobody approved"
 
 
-def test_what_ended_is_not_begun_again(table: Table, cloud: Cloud) -> None:
+@pytest.mark.parametrize("resources", [[], [a_resource()]])
+def test_what_ended_is_not_begun_again(table: Table, cloud: Cloud, resources: list[Resource]) -> None:
     finished(table, ID)
-    assert table.create(an_execution("01OTHER"), [a_layer()], [a_resource()], an_approval(), T0)
     before = cloud.items()
-    assert not table.create(an_execution(), [a_layer()], [a_resource()], an_approval(), T0)
+    assert not table.create(an_execution(), [a_layer()], resources, an_approval(), T0)
     assert cloud.items() == before
+
+
+def test_a_lock_that_changed_hands_meanwhile_is_taken_with_the_next_fence(table: Table, monkeypatch: pytest.MonkeyPatch) -> None:
+    finished(table, ID)
+    read, missed = type(table)._lock, [HOME, OTHER]
+
+    def late(self: Table, application: str, region: str) -> object:
+        return missed.remove(region) if region in missed else read(self, application, region)
+
+    monkeypatch.setattr(type(table), "_lock", late)
+    assert table.create(an_execution("01OTHER"), [a_layer()], [a_resource()], an_approval(), T0)
+    lock = read(table, "shop", HOME)
+    assert lock and (lock.owner, lock.fence) == ("01OTHER", 2)
+
+
+def test_a_lock_that_is_freed_at_that_moment_is_taken(table: Table, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = type(table).locked_by
+
+    def freed(self: Table, application: str, regions: list[str]) -> dict[str, str]:
+        monkeypatch.setattr(type(table), "locked_by", asked)
+        finished(table, ID)
+        return asked(self, application, regions)
+
+    monkeypatch.setattr(type(table), "locked_by", freed)
+    assert table.create(an_execution("01OTHER"), [a_layer()], [a_resource()], an_approval(), T0), "the request is not lost"
+
+
+def test_locks_that_change_hands_for_ever_are_an_error(table: Table, monkeypatch: pytest.MonkeyPatch) -> None:
+    finished(table, ID)
+    monkeypatch.setattr(type(table), "_lock", lambda *_: None)
+    with pytest.raises(OrchestratorError, match="the locks of shop changed hands over 10 tries"):
+        table.create(an_execution("01OTHER"), [a_layer()], [a_resource()], an_approval(), T0)
 
 
 def test_a_held_lock_names_its_holder_and_nothing_is_created(table: Table) -> None:
@@ -281,46 +326,6 @@ def test_a_failed_condition_among_conflicts_is_an_answer(table: Table, cloud: Cl
     cloud.answer("dynamodb", "TransactWriteItems", cancelled("TransactionConflict", "ConditionalCheckFailed"))
     assert not table.commit(EXECUTION, Move((on_execution(EXECUTION, fence=2),)), T0)
     assert pauses == []
-
-
-# --- refusals ---
-
-PROBLEM = Problem("shop/Activate.json", "1", "api", "parameters.0", "is wrong", "make it right")
-
-
-def refused(execution_id: str = "01REFUSED", seconds: int = 0) -> Refusal:
-    return Refusal(execution_id, "shop", T0 + timedelta(seconds=seconds), ["this", "that"], {"phase": "ACTIVATE"})
-
-
-def test_a_refusal_is_stored_once_with_its_event(cloud: Cloud) -> None:
-    assert cloud.table.refuse(refused(), HOME, "t9", [PROBLEM], T0)
-    assert cloud.table.refusal("01REFUSED") == refused()
-    assert cloud.table.by_token("shop", "t9") == "01REFUSED"
-    (entry,) = cloud.table.timeline("01REFUSED")
-    assert (entry.source, entry.detail_type) == ("dr.execution", "Execution Refused")
-    (problem,) = json.loads(entry.detail)["problems"]
-    assert problem["message"] == "is wrong" and problem["remedy"] == "make it right"
-    before = cloud.items()
-    assert not cloud.table.refuse(refused(), HOME, None, [PROBLEM], T0)
-    assert not cloud.table.refuse(refused("01LATER"), HOME, "t9", [PROBLEM], T0), "the token's request was dealt with"
-    assert cloud.items() == before
-
-
-def test_a_request_is_accepted_or_refused_never_both(table: Table, cloud: Cloud) -> None:
-    assert cloud.table.refuse(refused(), HOME, None, [PROBLEM], T0)
-    before = cloud.items()
-    assert not table.refuse(refused(ID), HOME, None, [PROBLEM], T0)
-    elsewhere = an_execution("01REFUSED", application="blog")
-    assert not table.create(elsewhere, [a_layer()], [], an_approval(), T0)
-    assert cloud.items() == before
-
-
-def test_the_event_of_a_refusal_stays_small(cloud: Cloud) -> None:
-    problems = [replace(PROBLEM, key=f"{n}", message="ü" * 3000, remedy="🜁" * 3000) for n in range(300)]
-    assert cloud.table.refuse(refused(), HOME, None, problems, T0)
-    (entry,) = cloud.table.timeline("01REFUSED")
-    assert len(entry.detail.encode()) <= MAX_EVENT_BYTES
-    assert json.loads(entry.detail)["problems"][0]["key"] == "0"
 
 
 def test_what_is_not_there_is_nothing(table: Table) -> None:

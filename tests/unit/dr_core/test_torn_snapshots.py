@@ -25,11 +25,8 @@ def test_approval_that_was_not_read_is_left_alone(trigger: Trigger) -> None:
 @pytest.mark.parametrize("torn", ["approval missing", "execution has moved on"])
 def test_vote_on_an_approval_that_is_over_is_refused(torn: str) -> None:
     """Whichever part shows it."""
-    state = Story(1).table.load("e1")
-    if torn == "approval missing":
-        state = replace(state, approval=None)
-    else:
-        state = replace(state, execution=Story(1).approve().execution)
+    whole, started = Story(1).table.load("e1"), Story(1).approve().execution
+    state = replace(whole, approval=None) if torn == "approval missing" else replace(whole, execution=started)
     with pytest.raises(NotAllowedError, match="there is nothing to decide"):
         decide(state, VOTE, T0)
     assert lost_wake_ups(replace(state, approval=None), T0) == ()

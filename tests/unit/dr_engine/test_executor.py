@@ -138,6 +138,36 @@ def test_a_crash_after_the_act_is_adopted_and_never_acted_on_again(room: Room, c
     assert (room.start(owner="y").status, len(room.acts)) == (status, 1)
 
 
+def test_a_takeover_of_what_has_failed_in_part_does_not_act_on_the_rest(room: Room, cloud: Cloud) -> None:
+    room.request([{"Name": "hall", "Becomes": "broken"}, {"Name": "attic"}])
+    room.crash("after")
+    with pytest.raises(CrashError):
+        room.start()
+    cloud.clock.advance(120)
+    assert room.start(owner="y").status is ResourceStatus.WAITING
+    assert len(room.acts) == 1 and lamps.shown("attic") is None, "the check says that it failed: the next attempt mends it"
+
+
+def test_what_fails_while_somebody_takes_over_is_not_acted_on(room: Room, cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> None:
+    recorded = lamps.Lamp.record_before
+
+    def crash(*_: object) -> object:
+        raise CrashError
+
+    def break_it(self: lamps.Lamp, raw: object) -> object:
+        lamps.make("broken")
+        return recorded(self, raw)
+
+    room.request()
+    monkeypatch.setattr(lamps.Lamp, "record_before", crash)
+    with pytest.raises(CrashError):
+        room.start()
+    monkeypatch.setattr(lamps.Lamp, "record_before", break_it)
+    cloud.clock.advance(120)
+    assert room.start(owner="y").status is ResourceStatus.WAITING
+    assert lamps.shown() == "broken"
+
+
 def test_what_failed_meanwhile_is_seen_by_the_check(room: Room, cloud: Cloud) -> None:
     room.request({"Becomes": "broken"}, max_attempts=1)
     room.crash("after")

@@ -2,7 +2,7 @@
 
 import random
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from datetime import datetime
 from enum import Enum
@@ -187,7 +187,7 @@ class Table:
         return self._transact(write)
 
     def create(
-        self, execution: Execution, layers: Iterable[Layer], resources: Iterable[Resource], approval: Approval, now: datetime
+        self, execution: Execution, layers: Sequence[Layer], resources: Sequence[Resource], approval: Approval, now: datetime
     ) -> bool:
         """Store a new execution and take its locks, all or nothing; resources go first, they mean nothing without the rest.
 
@@ -198,6 +198,16 @@ class Table:
         for start in range(0, len(items), _CHUNK):
             if not self._transact(partial(_plan, pk, items[start : start + _CHUNK])):
                 return False
+        for _ in range(_CONFLICT_TRIES):
+            if self._lock_and_create(execution, layers, approval, now):
+                return True
+            if self._is_known(execution):
+                return False
+        raise OrchestratorError(f"the locks of {execution.application} changed hands over {_CONFLICT_TRIES} tries")
+
+    def _lock_and_create(self, execution: Execution, layers: Sequence[Layer], approval: Approval, now: datetime) -> bool:
+        """Store all but the resources. False if it is there already, or a lock changed hands meanwhile. Raises LockedError."""
+        pk = _pk(execution.id)
         regions = sorted({execution.source_region, execution.target_region})
         locks = {region: self._lock(execution.application, region) for region in regions}
 
@@ -224,6 +234,11 @@ class Table:
         if holders:
             raise LockedError(f"execution {', '.join(sorted(holders))} of {execution.application} holds the lock on {', '.join(regions)}")
         return False
+
+    def _is_known(self, execution: Execution) -> bool:
+        """Whether the request for the execution was dealt with: created, refused, or another one with its client token was."""
+        by_token = execution.client_token and self.by_token(execution.application, execution.client_token)
+        return bool(by_token or self.refusal(execution.id) or self.load(execution.id))
 
     def refuse(self, refusal: Refusal, region: str, token: str | None, problems: list[Problem], now: datetime) -> bool:
         """Store a refusal and its event. False if the request had been dealt with already."""
