@@ -30,14 +30,13 @@ $(STAMP): pyproject.toml requirements-dev.txt cli/requirements.txt layers/depend
 demo: setup ## Local cloud up, stack deployed, and one application through all four phases
 	$(BIN)/python -m localcloud.demo
 
-test: setup ## Everything: unit, property, model, contract, integration
-	$(BIN)/pytest -n 2 --dist loadgroup
+test: unit integration ## Everything: unit, property, model, contract, integration
 
 unit: setup ## The tests that need no emulator
 	$(BIN)/pytest -n 2 tests/unit tests/property tests/model tests/contract
 
 integration: setup ## The tests that deploy the real template to the local cloud
-	$(BIN)/pytest tests/integration
+	$(BIN)/pytest -n 2 --dist loadgroup tests/integration
 
 schema: setup ## Write what is generated from the modules: the manifests' schema, the target accounts' role
 	$(BIN)/python -m dr_engine.schema > manifests/schema.json

@@ -23,7 +23,7 @@ PLANS = (
 IDS = [resource_id(1, 0), resource_id(1, 1), resource_id(3, 0)]
 
 SMALL = settings(
-    max_examples=10,
+    max_examples=8,
     deadline=None,
     derandomize=True,
     database=None,

@@ -1,6 +1,5 @@
 """One local cloud with the real stack in it, for all tests of this directory: deploying takes longer than testing."""
 
-import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,22 +15,21 @@ from tests.integration.stack.operator import Operator
 def operator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Operator]:
     """Somebody who works with the deployed stack; the storefront exists in both Regions."""
     cloud = LocalCloud.start(Path(tmp_path_factory.mktemp("stack")), time_scale=0.02, die_with_parent=True)
-    before = dict(os.environ)
-    os.environ.update(cloud.environment())
     try:
         outputs = install(cloud)
         storefront.create(cloud)
         publish(cloud, storefront.NAME)
         yield Operator(cloud, outputs)
     finally:
-        os.environ.clear()
-        os.environ.update(before)
         cloud.stop()
 
 
 @pytest.fixture(autouse=True)
-def _nothing_left(operator: Operator) -> Iterator[None]:
-    """Each test begins with no message repeated and no lock held."""
+def _at_work(operator: Operator, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Each test finds the environment and the table of the local cloud, no message repeated and no lock held."""
+    for name, value in operator.cloud.environment().items():
+        monkeypatch.setenv(name, value)
+    operator.open_table()
     operator.repeat()
     yield
     operator.repeat()

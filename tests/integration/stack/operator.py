@@ -29,8 +29,11 @@ class Operator:
     def __init__(self, cloud: LocalCloud, outputs: Mapping[str, str]) -> None:
         self.cloud = cloud
         self.outputs = outputs
-        self.table = Table(outputs["StateTableName"])
         self.approver = Approver(cloud, outputs["ApprovalTopicArn"])
+
+    def open_table(self) -> None:
+        """Connect to the state table: once per test, since tests of the same process use tables of their own."""
+        self.table = Table(self.outputs["StateTableName"])
 
     def request(self, **changes: object) -> str:
         """Put an `Execution Requested` for the storefront's INSTANTIATE, with `changes`; gives the id that came of it."""

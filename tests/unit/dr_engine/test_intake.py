@@ -1,5 +1,6 @@
 """A request becomes an execution, or a refusal that says everything wrong with it; before that nothing is touched."""
 
+import hashlib
 import json
 from dataclasses import dataclass
 from datetime import timedelta
@@ -8,13 +9,12 @@ from typing import Any
 import boto3
 import pytest
 
+from dr_core import flow
 from dr_core.commands import Command
 from dr_core.events import MAX_EVENT_BYTES, Incoming, execution_id
-from dr_core.execution import decide
 from dr_core.records import ApprovalStatus, ExecutionStatus, ResourceStatus
 from dr_core.state import Refusal
 from dr_core.target import TargetAccess
-from dr_core.triggers import Wake
 from dr_engine.intake import Intake
 from tests.support.control_plane import ACCOUNT, HOME, OTHER, T0, Cloud, error
 
@@ -94,7 +94,8 @@ def test_a_good_request_waits_for_its_approval(desk: Desk, cloud: Cloud) -> None
     execution = state.execution
     assert (execution.status, execution.mode, execution.requested_by) == (ExecutionStatus.PENDING_APPROVAL, "planned", "olga")
     assert (execution.home_region, execution.client_token, execution.layers_total) == (HOME, "t-1", 1)
-    assert len(execution.manifest_sha256) == 64 and execution.manifest_version_id
+    body = boto3.client("s3").get_object(Bucket=BUCKET, Key="shop/Instantiate.json", VersionId=execution.manifest_version_id)["Body"]
+    assert execution.manifest_sha256 == hashlib.sha256(body.read()).hexdigest()
     assert (state.approval.status, state.approval.manifest_sha256) == (ApprovalStatus.PENDING, execution.manifest_sha256)
     assert state.approval.expires_at == T0 + timedelta(seconds=3600)
     resources = cloud.table.resources(execution.id)
@@ -116,14 +117,15 @@ def test_the_same_event_twice_is_one_request(desk: Desk, cloud: Cloud) -> None:
     assert cloud.items() == before
 
 
-def test_the_same_event_after_all_is_over_is_still_the_same_request(desk: Desk, cloud: Cloud) -> None:
-    made = desk.take()
-    for trigger in (Command("cancel", "olga", "enough"), Wake()):
-        state = cloud.table.load(made)
-        move = decide(state, trigger, T0) if state else None
-        if state and move:
-            assert cloud.table.commit(state.execution, move, T0)
+def cancelled(cloud: Cloud, made: str) -> None:
+    """The execution is cancelled before anybody has approved it."""
+    state = cloud.table.load(made)
+    assert state and flow.follow(cloud.table, state, Command("cancel", "olga", "enough"), cloud.clock)
     assert cloud.table.locked_by("shop", [HOME]) == {}
+
+
+def test_the_same_event_after_all_is_over_is_still_the_same_request(desk: Desk, cloud: Cloud) -> None:
+    cancelled(cloud, desk.take())
     assert desk.take("event-2"), "the next request has the locks"
     before = cloud.items()
     desk.take("event-1")
@@ -145,8 +147,12 @@ def test_two_events_with_one_client_token_are_one_request(desk: Desk, cloud: Clo
     before = cloud.items()
     cloud.calls.clear()
     desk.take("event-2", clientToken="t-1")
-    assert cloud.items() == before and cloud.made("GetObject", "AssumeRole") == []
-    assert cloud.table.by_token("shop", "t-1") == first
+    assert cloud.items() == before and cloud.table.by_token("shop", "t-1") == first
+    cancelled(cloud, first)
+    before = cloud.items()
+    desk.take("event-3", clientToken="t-1")
+    assert cloud.items() == before, "also when it is over"
+    assert cloud.made("GetObject", "AssumeRole") == []
 
 
 @pytest.mark.parametrize(
@@ -269,8 +275,9 @@ def test_any_detail_is_answered(desk: Desk, cloud: Cloud, detail: dict[str, Any]
     assert cloud.items() == before
 
 
-def test_what_may_be_mended_by_itself_is_tried_again(desk: Desk, cloud: Cloud) -> None:
-    cloud.answer("s3", "GetObject", error("InternalError"), status=500)
+@pytest.mark.parametrize("code", ["InternalError", "AccessDenied"])
+def test_what_is_not_the_requests_fault_is_tried_again(desk: Desk, cloud: Cloud, code: str) -> None:
+    cloud.answer("s3", "GetObject", error(code), status=500)
     with pytest.raises(boto3.client("s3").exceptions.ClientError):
         desk.deliver("event-1", REQUEST)
     assert cloud.items() == [], "neither accepted nor refused: the queue delivers it again"
