@@ -12,7 +12,6 @@ from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 from uuid import uuid4
@@ -20,6 +19,7 @@ from uuid import uuid4
 from rich.console import Console
 from rich.table import Table as Grid
 
+from dr_core.observability import utc_now
 from dr_core.phases import Phase
 from dr_core.records import ExecutionStatus
 from dr_core.state import Table
@@ -112,7 +112,7 @@ class Demo:
         answer = self._approver.decide(self._approver.link(execution_id), "approve", "demonstration")
         if answer.status_code != 200:
             raise DemoError(f"the approval page answered {answer.status_code}: {answer.text}")
-        execution = follow(self._table, execution_id, self._out, clock=_now, sleep=time.sleep, timeout_seconds=120)
+        execution = follow(self._table, execution_id, self._out, clock=utc_now, sleep=time.sleep, timeout_seconds=120)
         facts = storefront.observe(self._cloud)
         self.seen.append((step.phase, facts))
         if execution.status is not ExecutionStatus.SUCCEEDED:
@@ -182,10 +182,6 @@ def main() -> int:
     verdict = f"{len(demo.failures)} failures," if demo.failures else "All phases succeeded,"
     out.print(f"{verdict} {checked} facts checked against the cloud, {time.monotonic() - began:.0f} s in all")
     return 1 if demo.failures else 0
-
-
-def _now() -> datetime:
-    return datetime.now(UTC)
 
 
 @contextmanager
