@@ -31,7 +31,21 @@ from localcloud.repeats import Repeats
 from localcloud.wire import Call
 
 HEALTH_PATH: Final = "/_localcloud/health"
-MOTO_SERVICES: Final = frozenset({"application-autoscaling", "autoscaling", "ec2", "ecs", "elasticloadbalancing", "rds"})
+MOTO_SERVICES: Final = frozenset(
+    {
+        "application-autoscaling",
+        "autoscaling",
+        "drs",
+        "ec2",
+        "ecs",
+        "elasticache",
+        "elasticloadbalancing",
+        "es",
+        "memorydb",
+        "rds",
+        "servicequotas",
+    }
+)
 # Signing names. A service outside both lists is refused here: ministack takes seconds, and hundreds of megabytes,
 # to find out that it does not know a service.
 MINISTACK_SERVICES: Final = frozenset(

@@ -21,6 +21,11 @@ SERVICES = ("storefront-api", "storefront-web")
 RULE = "storefront-daily-report"
 GROUP = "storefront-workers"
 FUNCTION = "storefront-warm-caches"
+_SCALABLE_TARGET = {
+    "ServiceNamespace": "ecs",
+    "ResourceId": f"service/{NAME}/{SERVICES[0]}",
+    "ScalableDimension": "ecs:service:DesiredCount",
+}
 _INSTANCE_CLASS = "db.r6g.large"
 _ENGINE = "aurora-mysql"
 _WAIT_SECONDS = 60.0
@@ -68,9 +73,7 @@ def _create_network_and_compute(cloud: LocalCloud, region: str, *, serving: bool
     for service, count in zip(SERVICES, (4, 2), strict=True):
         ecs.create_service(cluster=NAME, serviceName=service, taskDefinition=NAME, desiredCount=count if serving else 0)
     cloud.client("application-autoscaling", region, WORKLOAD_ACCOUNT).register_scalable_target(
-        ServiceNamespace="ecs",
-        ResourceId=f"service/{NAME}/{SERVICES[0]}",
-        ScalableDimension="ecs:service:DesiredCount",
+        **_SCALABLE_TARGET,
         MinCapacity=2 if serving else 0,
         MaxCapacity=8,
     )
@@ -157,8 +160,27 @@ def _is_steady(seen: Mapping[str, str]) -> bool:
         f"storefront-api running in {PRIMARY_REGION}": "4",
         f"storefront-web running in {PRIMARY_REGION}": "2",
         f"workers in service in {PRIMARY_REGION}": "3",
+        f"storefront-api running in {STANDBY_REGION}": "0",
+        f"storefront-web running in {STANDBY_REGION}": "0",
+        f"workers in service in {STANDBY_REGION}": "0",
     }
     return all(seen[key] == value for key, value in wanted.items())
+
+
+def stand_down(cloud: LocalCloud) -> None:
+    """Scale the standby Region back to nothing, as it was created."""
+    rds = cloud.client("rds", STANDBY_REGION, WORKLOAD_ACCOUNT)
+    for instance in rds.describe_db_instances(Filters=[{"Name": "db-cluster-id", "Values": [NAME]}])["DBInstances"]:
+        if instance["DBInstanceIdentifier"] != "storefront-1":
+            rds.delete_db_instance(DBInstanceIdentifier=instance["DBInstanceIdentifier"], SkipFinalSnapshot=True)
+    scaling = cloud.client("application-autoscaling", STANDBY_REGION, WORKLOAD_ACCOUNT)
+    scaling.register_scalable_target(**_SCALABLE_TARGET, MinCapacity=0, MaxCapacity=8)
+    ecs = cloud.client("ecs", STANDBY_REGION, WORKLOAD_ACCOUNT)
+    for service in SERVICES:
+        ecs.update_service(cluster=NAME, service=service, desiredCount=0)
+    groups = cloud.client("autoscaling", STANDBY_REGION, WORKLOAD_ACCOUNT)
+    groups.update_auto_scaling_group(AutoScalingGroupName=GROUP, MinSize=0, DesiredCapacity=0)
+    _wait_until_steady(cloud)
 
 
 def observe(cloud: LocalCloud) -> dict[str, str]:

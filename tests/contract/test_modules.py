@@ -9,8 +9,8 @@ import pytest
 from pydantic import ValidationError
 
 from dr_core.phases import Mode, Phase
-from dr_modules.base import DRModule, ModuleParameters, Progress, modules
-from tests.support import module_stories
+from dr_modules.base import STARTABLE, DRModule, ModuleParameters, Progress, modules
+from tests.support import stories
 from tests.support.aws import emulated
 
 MODULES = sorted(modules().items())
@@ -18,7 +18,7 @@ PHASES = [(name, phase) for name, module in MODULES for phase in Phase if phase 
 _READING = ("Describe", "Get", "List")
 # Actions that IAM knows by another name than the service's API.
 _NOT_OPERATIONS = {"lambda:InvokeFunction": "Invoke"}
-_API_NAMES = {"elasticloadbalancing": "elbv2"}
+_API_NAMES = {"elasticloadbalancing": "elbv2", "es": "opensearch", "servicequotas": "service-quotas"}
 
 every_module = pytest.mark.parametrize(("name", "module"), MODULES, ids=[name for name, _ in MODULES])
 every_phase = pytest.mark.parametrize(("name", "phase"), PHASES, ids=[f"{name}-{phase}" for name, phase in PHASES])
@@ -107,9 +107,9 @@ def test_limits_make_sense(name: str, phase: Phase) -> None:
 @every_phase
 @pytest.mark.usefixtures("socket_disabled")
 def test_the_actions_declared_are_those_called(name: str, phase: Phase, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The stories of a phase take every path that calls something; a new module tells its own in tests/support/module_stories.py."""
+    """The stories of a phase take every path that calls something; a new module tells its own in tests/support/stories/."""
     called: set[str] = set()
-    for story in module_stories.STORIES[name, phase]:
+    for story in stories.of(modules()[name])[phase]:
         with emulated(monkeypatch) as world:
             story(world)
             called |= world.actions
@@ -120,7 +120,7 @@ def test_the_actions_declared_are_those_called(name: str, phase: Phase, monkeypa
 @pytest.mark.usefixtures("socket_disabled")
 def test_checks_change_nothing(name: str, phase: Phase, monkeypatch: pytest.MonkeyPatch) -> None:
     """Observing, recording what was before, and preflight are read-only, whatever they find."""
-    for story in module_stories.STORIES[name, phase]:
+    for story in stories.of(modules()[name])[phase]:
         with emulated(monkeypatch) as world:
             world.only_look = True
             story(world)
@@ -129,4 +129,4 @@ def test_checks_change_nothing(name: str, phase: Phase, monkeypatch: pytest.Monk
 
 def test_every_mode_is_known() -> None:
     assert set(Mode) == {Mode.PLANNED, Mode.UNPLANNED, Mode.DRILL}
-    assert set(Progress) == {Progress.NOT_STARTED, Progress.IN_PROGRESS, Progress.DONE, Progress.FAILED}
+    assert set(Progress) == STARTABLE | {Progress.IN_PROGRESS, Progress.DONE, Progress.FAILED}

@@ -21,15 +21,16 @@ from moto import mock_aws
 
 from dr_core.phases import Mode, Phase
 from dr_core.target import Run, Target
-from dr_modules.base import DRModule, Handle, Progress, Status
+from dr_modules.base import STARTABLE, DRModule, Handle, Progress, Status
 from localcloud import extension
 from localcloud.extension import clock
 
 STANDBY, PRIMARY = "us-west-2", "us-east-1"
 ACCOUNT = "123456789012"
 
-# Where IAM's name of an action is not the API's name of the operation.
+# Where IAM's name of an action is not the API's name of the operation, or its prefix not the name that signs the call.
 _IAM_NAMES = {"lambda:Invoke": "lambda:InvokeFunction"}
+_IAM_PREFIXES = {"monitoring": "cloudwatch"}
 
 
 @dataclass(frozen=True)
@@ -44,7 +45,7 @@ class Call:
     @property
     def action(self) -> str:
         """What IAM calls it."""
-        name = f"{self.service}:{self.operation}"
+        name = f"{_IAM_PREFIXES.get(self.service, self.service)}:{self.operation}"
         return _IAM_NAMES.get(name, name)
 
     @property
@@ -127,18 +128,26 @@ class World:
         if self.only_look:
             module = self.module(kind, phase, mode, region=region, handles=handles)
             module.record_before(raw)
-            module.obstacles(raw)
+            self._rehearse(module, phase, raw)
             return module.observe(raw)
         for _ in range(steps):
             module = self.module(kind, phase, mode, region=region, handles=handles)
             status = module.observe(raw)
             if status.progress in (Progress.DONE, Progress.FAILED):
                 break
-            if status.progress is Progress.NOT_STARTED:
+            if status.progress in STARTABLE:
+                self._rehearse(module, phase, raw)
                 module.start(raw, again=True)
                 handles = module.handles
             self.time.advance(30)
         return status
+
+    @staticmethod
+    def _rehearse(module: DRModule[Any], phase: Phase, raw: object) -> None:
+        """What precedes an act: preflight, and ahead of a failover the lag."""
+        module.obstacles(raw)
+        if phase is Phase.ACTIVATE:
+            module.lag(raw)
 
 
 @pytest.fixture

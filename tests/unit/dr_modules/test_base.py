@@ -53,7 +53,7 @@ class Lamp(DRModule[LampParameters]):
             return Status.failed("Dark", "it went out")
         return Status.done() if lit == str(parameters.number) else Status.not_started()
 
-    def preflight(self, parameters: LampParameters) -> None:
+    def guard(self, parameters: LampParameters) -> None:
         if parameters.number == 9:
             raise self.error("Burnt", "the lamp is burnt: put in a new one")
 

@@ -40,7 +40,7 @@ class AuroraBase(DRModule[AuroraMySQLParameters]):
         instances = {one.id: one.instance_class for one in _rds.cluster_instances(self.rds, parameters.cluster)}
         return {"globalWriter": found.writer.arn if found and found.writer else None, "instances": instances}
 
-    def preflight(self, parameters: AuroraMySQLParameters) -> None:
+    def guard(self, parameters: AuroraMySQLParameters) -> None:
         """Refuse a failover in a drill or to a cluster without instances, and the removal of the live side or of data."""
         if self.run.phase is Phase.INSTANTIATE:
             self.class_of_missing(parameters)

@@ -74,7 +74,7 @@ class AuroraMySQL(AuroraBase):
 
     def activate(self, parameters: AuroraMySQLParameters) -> None:
         """Make the target Region's cluster the global writer, or a listed instance its cluster's writer."""
-        self.preflight(parameters)
+        self.guard(parameters)
         cluster, rds = self.cluster(parameters), self.rds
         try:
             if not parameters.global_cluster:
@@ -115,7 +115,7 @@ class AuroraMySQL(AuroraBase):
 
     def cleanup(self, parameters: AuroraMySQLParameters) -> None:
         """Delete the listed instances; the cluster and its backups stay."""
-        self.preflight(parameters)
+        self.guard(parameters)
         for instance_id in parameters.instances:
             instance = self.instance(parameters, instance_id)
             if instance is not None:
@@ -139,7 +139,7 @@ class AuroraMySQL(AuroraBase):
 
         The handle keeps the removed cluster's network, key and instance class for the one that takes its place.
         """
-        self.preflight(parameters)
+        self.guard(parameters)
         found, cluster = self.global_cluster(parameters.global_cluster), _rds.find_cluster(self.rds, parameters.cluster)
         if cluster is not None and found.member(cluster.arn) is None:
             return self.remove(cluster)

@@ -89,7 +89,7 @@ class AutoScaling(DRModule[AutoScalingParameters]):
         """The sizes of each group."""
         return {group.name: asdict(group.sizes) for group in self._groups(parameters)}
 
-    def preflight(self, parameters: AutoScalingParameters) -> None:
+    def guard(self, parameters: AutoScalingParameters) -> None:
         """Refuse groups that cannot change: being deleted, or with the process suspended that would do it."""
         process = "Launch" if self.run.phase is Phase.INSTANTIATE else "Terminate"
         for group in self._groups(parameters):
@@ -101,7 +101,7 @@ class AutoScaling(DRModule[AutoScalingParameters]):
 
     def instantiate(self, parameters: AutoScalingParameters) -> None:
         """Set the sizes of each group that does not have them."""
-        self.preflight(parameters)
+        self.guard(parameters)
         for group in self._groups(parameters):
             wanted = self._wanted(parameters, group)
             if wanted != group.sizes:
@@ -113,7 +113,7 @@ class AutoScaling(DRModule[AutoScalingParameters]):
 
     def cleanup(self, parameters: AutoScalingParameters) -> None:
         """Keep the sizes in the group's tag, then scale it to zero."""
-        self.preflight(parameters)
+        self.guard(parameters)
         for group in self._groups(parameters):
             sizes = group.sizes
             if sizes.min == 0 and sizes.desired == 0:

@@ -3,7 +3,7 @@
 import importlib
 import pkgutil
 from abc import ABC
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import cache
@@ -25,9 +25,14 @@ class Progress(StrEnum):
     """How far an operation has come, as the cloud itself says."""
 
     NOT_STARTED = "NOT_STARTED"
+    NEXT_STEP = "NEXT_STEP"
     IN_PROGRESS = "IN_PROGRESS"
     DONE = "DONE"
     FAILED = "FAILED"
+
+
+# What an act is called for, beside the failure of an earlier attempt.
+STARTABLE = frozenset({Progress.NOT_STARTED, Progress.NEXT_STEP})
 
 
 @dataclass(frozen=True)
@@ -43,6 +48,11 @@ class Status:
     def not_started(detail: str = "") -> "Status":
         """The goal state is not there and nothing is under way towards it."""
         return Status(Progress.NOT_STARTED, detail)
+
+    @staticmethod
+    def next_step(detail: str) -> "Status":
+        """One step of several has been observed to be done, and the act must be called again for the next: no attempt is spent."""
+        return Status(Progress.NEXT_STEP, detail)
 
     @staticmethod
     def in_progress(detail: str, percent: int | None = None) -> "Status":
@@ -62,13 +72,29 @@ class Status:
     @staticmethod
     def combined(statuses: Sequence["Status"]) -> "Status":
         """One status of many: a failure shows first, then what is missing, then what is under way; done only when all are."""
-        for progress in (Progress.FAILED, Progress.NOT_STARTED, Progress.IN_PROGRESS):
+        for progress in (Progress.FAILED, Progress.NOT_STARTED, Progress.NEXT_STEP, Progress.IN_PROGRESS):
             found = [status for status in statuses if status.progress is progress]
             if found:
                 percents = [status.percent for status in statuses if status.percent is not None]
                 percent = sum(percents) // len(percents) if len(percents) == len(statuses) else None
                 return Status(progress, "; ".join(status.detail for status in found if status.detail), percent, found[0].code)
         return Status.done("; ".join(status.detail for status in statuses if status.detail))
+
+
+class Severity(StrEnum):
+    """How much a finding matters: with an ERROR the phase would fail if it ran now."""
+
+    ERROR = "ERROR"
+    WARNING = "WARNING"
+
+
+@dataclass(frozen=True)
+class PreflightFinding:
+    """What stands in a phase's way, or may: `message` names the resource, what is wrong and the remedy."""
+
+    severity: Severity
+    code: str
+    message: str
 
 
 class ModuleParameters(BaseModel):
@@ -136,6 +162,8 @@ class DRModule(ABC, Generic[P]):
     # Longer than any call that an act makes can last (dr_core.target's time-outs), so that two executors never act at once.
     lease_seconds: ClassVar[int] = 120
     max_attempts: ClassVar[int] = 3
+    # Seconds of data that a planned ACTIVATE may find not yet replicated, where the manifest does not say (`maxLagSeconds`).
+    max_lag_seconds: ClassVar[int] = 60
 
     def __init__(self, target: Target, run: Run, handles: Sequence[Mapping[str, str]] = ()) -> None:
         """`handles`: what earlier acts on this resource left behind, by position of the target."""
@@ -189,9 +217,25 @@ class DRModule(ABC, Generic[P]):
         del parameters
         return {}
 
-    def preflight(self, parameters: P) -> None:
-        """Raise ModuleError where the act would refuse to run now. Reads only; the status check has been asked before."""
+    def guard(self, parameters: P) -> None:
+        """Raise ModuleError where the act must not run now, such as against the live side. Reads only; every act begins with it."""
         del parameters
+
+    def preflight(self, parameters: P) -> Iterable[PreflightFinding]:
+        """What else could keep the phase from succeeding: permissions, state, capacity, quotas, replication. Reads only.
+
+        `guard` has passed, and the status check said that there is something to do. May raise ModuleError: an ERROR of its own.
+        """
+        del parameters
+        return ()
+
+    def lag_seconds(self, parameters: P) -> float | None:
+        """Seconds of data that this target would lose if it became the primary now; None where nothing is replicated. ACTIVATE only.
+
+        Reads only, and in an unplanned run only in the target Region. Raises ModuleError when it cannot be told.
+        """
+        del parameters
+        return None
 
     @classmethod
     def check_parameters(cls, phase: Phase, parameters: P) -> list[tuple[str, str, str]]:
@@ -230,6 +274,14 @@ class DRModule(ABC, Generic[P]):
     def error(self, code: str, message: str, error_class: ErrorClass = ErrorClass.TERMINAL) -> ModuleError:
         """A ModuleError that names the resource; `message` says what is wrong and the remedy."""
         return ModuleError(code, f"{self.run.resource_name} ({self.name}): {message}", error_class)
+
+    def warning(self, code: str, message: str) -> PreflightFinding:
+        """A finding of preflight that need not keep the phase from succeeding; `message` says what is wrong and the remedy."""
+        return PreflightFinding(Severity.WARNING, code, f"{self.run.resource_name} ({self.name}): {message}")
+
+    def obstacle(self, code: str, message: str) -> PreflightFinding:
+        """A finding of preflight with which the phase would fail; `message` says what is wrong and the remedy."""
+        return PreflightFinding(Severity.ERROR, code, f"{self.run.resource_name} ({self.name}): {message}")
 
     def refuse_drill(self, what: str) -> None:
         """Raise ModuleError in a drill, which leaves production untouched."""
@@ -279,26 +331,38 @@ class DRModule(ABC, Generic[P]):
         `again`: also act on targets whose last operation failed, as a fresh attempt does. Afterwards, also when an error was
         raised half-way, `handles` holds what must be stored with the resource.
         """
-        startable = {Progress.NOT_STARTED, Progress.FAILED} if again else {Progress.NOT_STARTED}
+        startable = STARTABLE | {Progress.FAILED} if again else STARTABLE
         with _classed(self):
             statuses = enumerate(self._statuses(raw))
             self.act({position: item for position, (item, status) in statuses if status.progress in startable})
+
+    def lag(self, raw: object) -> float | None:
+        """The largest lag of all targets that are not done, in seconds; None where nothing is replicated. Raises ModuleError, classed."""
+        with _classed(self):
+            found = []
+            for item, status in self._statuses(raw):
+                if status.progress is not Progress.DONE and (lag := self.lag_seconds(item)) is not None:
+                    found.append(lag)
+            return max(found, default=None)
 
     def record_before(self, raw: object) -> list[Mapping[str, object]]:
         """`before` of every target. Raises ModuleError, classed."""
         with _classed(self):
             return [self.before(item) for item in self.parse(raw)]
 
-    def obstacles(self, raw: object) -> list[ModuleError]:
-        """Why the phase could not run now, everything that reading can tell; a target that is done has none."""
-        found = []
+    def obstacles(self, raw: object) -> list[PreflightFinding]:
+        """What stands in the phase's way now, everything that reading can tell; a target that is done or under way has nothing."""
+        found: list[PreflightFinding] = []
         for position, item in enumerate(self.parse(raw)):
             try:
                 with _classed(self):
-                    if self._status(position, item).progress is not Progress.DONE:
-                        self.preflight(item)
+                    status = self._status(position, item)
+                    if status.progress in (Progress.DONE, Progress.IN_PROGRESS):
+                        continue
+                    self.guard(item)
+                    found.extend(self.preflight(item))
             except ModuleError as error:
-                found.append(error)
+                found.append(PreflightFinding(Severity.ERROR, error.code, error.message))
         return found
 
     def _statuses(self, raw: object) -> list[tuple[P, Status]]:

@@ -104,14 +104,14 @@ class R53Record(DRModule[R53RecordParameters]):
         """The former record set, None where there was none."""
         return {"hostedZoneId": parameters.zone, "recordSet": self._existing(parameters)}
 
-    def preflight(self, parameters: R53RecordParameters) -> None:
+    def guard(self, parameters: R53RecordParameters) -> None:
         """Refuse in a drill."""
         del parameters
         self.refuse_drill("change DNS")
 
     def activate(self, parameters: R53RecordParameters) -> Handle:
         """Submit one record."""
-        self.preflight(parameters)
+        self.guard(parameters)
         return self._submit(parameters.zone, [self._wanted(parameters, self._existing(parameters))])
 
     def act(self, due: Mapping[int, R53RecordParameters]) -> None:

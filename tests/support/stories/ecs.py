@@ -1,0 +1,13 @@
+"""ECS."""
+
+from dr_core.phases import Phase
+from dr_modules.ecs import Ecs
+from tests.support import scenes
+from tests.support.stories import Stories, run
+
+_SERVICE = {"EcsClusterName": "prod", "EcsServiceName": "api", "EcsDesiredSize": 2, "EcsAsgMinSize": 1}
+
+STORIES: Stories = {
+    Phase.INSTANTIATE: [run(Ecs, Phase.INSTANTIATE, _SERVICE, lambda world: scenes.service(world))],
+    Phase.CLEANUP: [run(Ecs, Phase.CLEANUP, _SERVICE, lambda world: scenes.service(world, 2, (1, 4)))],
+}
