@@ -38,9 +38,11 @@ unit: setup ## The tests that need no emulator
 integration: setup ## The tests that deploy the real template to the local cloud
 	$(BIN)/pytest -n 2 --dist loadgroup tests/integration
 
-schema: setup ## Write what is generated from the modules: the manifests' schema, the target accounts' role
+schema: setup ## Write what is generated from the modules: the manifests' schema, the target accounts' role, docs/modules.md
 	$(BIN)/python -m dr_engine.schema > manifests/schema.json
+	$(BIN)/python -m dr_core.application > manifests/application.schema.json
 	$(BIN)/python -m dr_engine.target_role > deploy/TargetAccountsAssumeRole.yaml
+	$(BIN)/python -m dr_engine.module_docs > docs/modules.md
 
 check: lint types template-lint test ## All of CI: lint, types, templates, tests
 

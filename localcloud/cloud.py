@@ -23,6 +23,7 @@ import httpx
 from localcloud import gateway, processes, scratch
 from localcloud.control_plane import ROOT_SECRET
 from localcloud.extension.clock import TIME_SCALE_VARIABLE
+from localcloud.extension.memorydb_s3 import ENDPOINT_VARIABLE
 from localcloud.processes import Process
 
 CONTROL_ACCOUNT: Final = "111111111111"
@@ -170,7 +171,7 @@ class LocalCloud:
             }
             environments = {
                 "ministack": bare | _ministack_environment(urls["ministack"], urls["gateway"]),
-                "moto": bare | _moto_environment(time_scale),
+                "moto": bare | _moto_environment(time_scale, urls["gateway"]),
                 "gateway": bare,
             }
             parts = {
@@ -257,9 +258,11 @@ def _ministack_environment(own_url: str, gateway_url: str) -> dict[str, str]:
     }
 
 
-def _moto_environment(time_scale: float) -> dict[str, str]:
+def _moto_environment(time_scale: float, gateway_url: str) -> dict[str, str]:
     return {
         TIME_SCALE_VARIABLE: str(time_scale),
+        # MemoryDB exports to S3, which is ministack's.
+        ENDPOINT_VARIABLE: gateway_url,
         # Instances start from any image; a list of thousands of them takes a second to load.
         "MOTO_EC2_LOAD_DEFAULT_AMIS": "false",
     }

@@ -71,6 +71,9 @@ MINISTACK_SERVICES: Final = frozenset(
         "tagging",
     }
 )
+# CloudWatch's readings of what moto holds; alarms, dashboards and everybody's own metrics are ministack's.
+_MOTO_READINGS: Final = frozenset({"GetMetricData", "GetMetricStatistics", "ListMetrics"})
+_MOTO_NAMESPACES: Final = (b"AWS/RDS", b"AWS/ElastiCache")
 _LARGEST_BODY: Final = 512 * 1024 * 1024  # S3 takes deployment packages
 # Headers of one connection, not of the message; Expect has been answered by then.
 _HOP_BY_HOP: Final = frozenset({"connection", "keep-alive", "expect", "te", "trailer", "transfer-encoding", "upgrade"})
@@ -162,7 +165,7 @@ class Gateway:
             intervened = await intervene(call, body)
             if intervened is not None:
                 return self._record(call, Backend.GATEWAY, intervened, started)
-        backend = _backend(call)
+        backend = backend_of(call, body)
         try:
             answer = await self._answer(request, call, body, backend)
             if self._repeats.cover(call):
@@ -214,10 +217,18 @@ class Gateway:
         return answer
 
 
-def _backend(call: Call) -> Backend:
+def backend_of(call: Call, body: bytes) -> Backend:
+    """Who answers a call: the emulator that holds what it is about, or the gateway itself where neither knows the service."""
+    if call.service == "monitoring" and call.operation in _MOTO_READINGS and _names(body, _MOTO_NAMESPACES):
+        return Backend.MOTO
     if call.service in MOTO_SERVICES:
         return Backend.MOTO
     return Backend.MINISTACK if call.service in MINISTACK_SERVICES else Backend.GATEWAY
+
+
+def _names(body: bytes, namespaces: Sequence[bytes]) -> bool:
+    """Whether a body of CloudWatch names one of these namespaces: as CBOR and JSON write it, or encoded as in a form."""
+    return any(word in body for namespace in namespaces for word in (namespace, namespace.replace(b"/", b"%2F")))
 
 
 def _end_to_end(headers: wire.Headers) -> CIMultiDict[str]:

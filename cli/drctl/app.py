@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from drctl import approve, executions, local, start, status, validate, watch
+from drctl import approve, executions, local, new_module, permissions, start, status, validate, watch
 from drctl.cloud import Cloud
 from drctl.failures import Commands
 
@@ -40,6 +40,7 @@ def drctl(
 
 
 app.command()(validate.validate)
+app.command()(permissions.permissions)
 app.command()(start.start)
 app.command()(approve.approve)
 app.command()(approve.reject)
@@ -47,6 +48,7 @@ app.command()(status.status)
 app.command()(watch.watch)
 app.command()(executions.executions)
 app.add_typer(local.app)
+app.command()(new_module.new_module)
 
 
 def _command(context: typer.Context, stack: str, region: str | None) -> str:

@@ -54,6 +54,11 @@ def _error(error: Mapping[str, Any], _fields: Mapping[str, Any]) -> str:
     return f"{error.get('code')}: {error.get('message')}{request}"
 
 
+def _found(errors: int, fields: Mapping[str, Any]) -> str:
+    found = [f"{number} {word}{'' if number == 1 else 's'}" for number, word in ((errors, "error"), (fields.get("warnings", 0), "warning"))]
+    return f"{' and '.join(found)}, {fields.get('calls', 0)} calls planned"
+
+
 def _clock_time(text: str) -> str:
     return f"{datetime.fromisoformat(text).astimezone(UTC):%H:%M:%S}"
 
@@ -73,6 +78,9 @@ _SAID: Mapping[str, Callable[[Any, Mapping[str, Any]], str]] = {
     "forced": lambda value, _: "forced" if value else "",
     "durationMs": lambda value, _: f"in {duration(value / 1000)}",
     "rtoSeconds": lambda value, _: f"in {duration(value)}",
+    "errors": lambda value, fields: _found(value, fields),
+    "lagSeconds": lambda value, _: f"{duration(value)} of data not yet replicated" if value is not None else "",
+    "afterStep": lambda value, _: str(value),
     "counts": lambda value, _: " and ".join(f"{number} {status}" for status, number in value.items()),
     "error": _error,
     "retryAt": lambda value, _: f"tries again at {_clock_time(value)}",

@@ -1,7 +1,8 @@
-"""`drctl validate`: say everything that is wrong with manifests before they are published."""
+"""`drctl validate`: say everything that is wrong with manifests and registrations before they are published."""
 
+import difflib
 import json
-from collections.abc import Iterator
+import re
 from dataclasses import asdict
 from enum import StrEnum
 from pathlib import Path
@@ -12,6 +13,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from dr_core.application import FILE_NAME, read_application
 from dr_core.errors import InvalidInputError, Problem
 from dr_core.manifest import Manifest
 from dr_core.phases import Phase
@@ -21,6 +23,8 @@ from dr_modules.base import modules
 INVALID = 2  # exit code
 
 _PHASES = {phase.file_name.lower(): phase for phase in Phase}
+_BY_NAME = {name.lower(): name for name in (*(phase.file_name for phase in Phase), FILE_NAME)}
+_OTHER_FORMATS = (".yaml", ".yml", ".jsonc", ".json5", ".txt")
 
 
 class Output(StrEnum):
@@ -40,50 +44,70 @@ def validate(
     ] = None,
     output: Annotated[Output, typer.Option(help="Lines for people, or a JSON list of problems.")] = Output.TEXT,
 ) -> None:
-    """Check manifests: their shape, and their parameters against the modules. Nothing is called; references are not resolved.
+    """Check manifests: their shape, and their parameters against the modules; and application.json. References are not resolved.
 
     A manifest's phase is its name's (Instantiate.json, ...), its application its folder's. Exit code 2: there are problems.
     """
     console = Console()
     problems: list[Problem] = []
     for path in paths:
-        files = list(_manifests(path))
+        files, slips = _files(path)
+        problems += slips
         if not files:
-            problems.append(_unreadable(path, "there is no manifest", f"manifests are called {', '.join(one.file_name for one in Phase)}"))
+            problems.append(_problem(path, "there is no manifest", f"manifests are called {', '.join(one.file_name for one in Phase)}"))
         for file in files:
             try:
-                manifest = _checked(file, phase)
+                summary = _checked(file, phase)
             except InvalidInputError as error:
                 problems += error.problems
             else:
                 if output is Output.TEXT:
-                    console.print(Text(f"{file}: valid, {_summary(manifest)}"), soft_wrap=True)
+                    console.print(Text(f"{file}: valid, {summary}"), soft_wrap=True)
     _print(console, problems, output)
     if problems:
         raise typer.Exit(INVALID)
 
 
-def _manifests(path: Path) -> Iterator[Path]:
-    """The file itself, or all manifests below the folder, in the order of their paths."""
-    if path.is_dir():
-        yield from sorted(one for one in path.rglob("*.json") if one.name.lower() in _PHASES and one.is_file())
-    else:
-        yield path
+def _files(path: Path) -> tuple[list[Path], list[Problem]]:
+    """The file itself, or every manifest and registration below the folder, and the files there whose names are a slip of one."""
+    if not path.is_dir():
+        return [path], []
+    hidden = re.compile(r"(^|/)\.")
+    files = sorted(one for one in path.rglob("*") if one.is_file() and not hidden.search(one.relative_to(path).as_posix()))
+    meant = [(file, _meant(file)) for file in files if file.name.lower() not in _BY_NAME]
+    slips = [_problem(file, "would not be found under this name", f"call it {name}, in JSON") for file, name in meant if name]
+    return [file for file in files if file.name.lower() in _BY_NAME], slips
 
 
-def _checked(file: Path, phase: Phase | None) -> Manifest:
-    """The manifest in the file. Raises InvalidInputError, also when the file cannot be read."""
+def _meant(file: Path) -> str | None:
+    """The name that the file should have, if its own is misspelt or of another format. Other words, such as Activate-eu, are not."""
+    word = file.stem.lower()
+    stems = {name.removesuffix(".json"): right for name, right in _BY_NAME.items()}
+    if file.suffix.lower() in _OTHER_FORMATS:
+        return stems.get(word)
+    near = difflib.get_close_matches(re.sub(r"[\s_-]", "", word), stems, 1, 0.8) if file.suffix.lower() == ".json" else []
+    return stems[near[0]] if near and abs(len(word) - len(near[0])) <= 1 else None
+
+
+def _checked(file: Path, phase: Phase | None) -> str:
+    """What there is in the file, in short. Raises InvalidInputError, also when the file cannot be read."""
     try:
-        text = file.read_bytes()
+        data = file.read_bytes()
     except FileNotFoundError:
-        raise InvalidInputError([_unreadable(file, "there is no such file", "correct the path")]) from None
+        raise InvalidInputError([_problem(file, "there is no such file", "correct the path")]) from None
     except OSError as error:
-        raise InvalidInputError([_unreadable(file, f"cannot be read: {error.strerror}", "")]) from error
-    return check_manifest(text, str(file), file.resolve().parent.name, phase or _PHASES.get(file.name.lower()), modules())
+        raise InvalidInputError([_problem(file, f"cannot be read: {error.strerror}", "make it readable")]) from error
+    application = file.resolve().parent.name
+    if file.name == FILE_NAME:
+        regions = read_application(str(file), data, application).regions
+        return f"{regions.primary} and {regions.standby}"
+    if file.name.lower() == FILE_NAME:
+        raise InvalidInputError([_problem(file, "would not be found under this name", f"call it {FILE_NAME}")])
+    return _summary(check_manifest(data, str(file), application, phase or _PHASES.get(file.name.lower()), modules()))
 
 
-def _unreadable(path: Path, message: str, remedy: str) -> Problem:
-    return Problem(str(path), "", "", "", message, remedy)
+def _problem(file: Path, message: str, remedy: str) -> Problem:
+    return Problem(str(file), "", "", "", message, remedy)
 
 
 def _summary(manifest: Manifest) -> str:

@@ -80,6 +80,10 @@ def _resource_table(resources: Iterable[Resource], now: datetime) -> Table:
     for resource in resources:
         took = between(resource.started_at, resource.ended_at or now) if resource.started_at else ""
         attempt = f"attempt {resource.attempt} of {max(resource.attempt, resource.max_attempts)}" if resource.attempt else ""
+        if resource.step:
+            attempt = f"step {resource.step + 1}, attempt {resource.spent + 1} of {max(resource.spent + 1, resource.max_attempts)}"
+        if resource.lag_seconds is not None:
+            attempt = f"{attempt}, {duration(resource.lag_seconds)} not replicated"
         progress = [percent_bar(resource.percent)] if resource.percent is not None and not resource.status.is_terminal else []
         progress += [plain(resource.detail)] if resource.detail else []
         table.add_row(

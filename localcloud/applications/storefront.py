@@ -69,15 +69,23 @@ def _create_network_and_compute(cloud: LocalCloud, region: str, *, serving: bool
     ecs = cloud.client("ecs", region, WORKLOAD_ACCOUNT)
     ecs.create_cluster(clusterName=NAME)
     container = {"name": "app", "image": "storefront", "memory": 512}
-    ecs.register_task_definition(family=NAME, containerDefinitions=[container])
+    fargate = {"requiresCompatibilities": ["FARGATE"], "networkMode": "awsvpc", "cpu": "256", "memory": "512"}
+    ecs.register_task_definition(family=NAME, containerDefinitions=[container], **fargate)
+    subnets = _subnets(cloud, region)
     for service, count in zip(SERVICES, (4, 2), strict=True):
-        ecs.create_service(cluster=NAME, serviceName=service, taskDefinition=NAME, desiredCount=count if serving else 0)
+        ecs.create_service(
+            cluster=NAME,
+            serviceName=service,
+            taskDefinition=NAME,
+            desiredCount=count if serving else 0,
+            launchType="FARGATE",
+            networkConfiguration={"awsvpcConfiguration": {"subnets": subnets, "securityGroups": []}},
+        )
     cloud.client("application-autoscaling", region, WORKLOAD_ACCOUNT).register_scalable_target(
         **_SCALABLE_TARGET,
         MinCapacity=2 if serving else 0,
         MaxCapacity=8,
     )
-    subnets = _subnets(cloud, region)
     ec2 = cloud.client("ec2", region, WORKLOAD_ACCOUNT)
     image = ec2.register_image(Name=GROUP, RootDeviceName="/dev/xvda", Architecture="x86_64")["ImageId"]
     template = {"LaunchTemplateName": GROUP, "LaunchTemplateData": {"ImageId": image, "InstanceType": "t3.small"}}

@@ -13,9 +13,31 @@ def install() -> None:
     if _installed:
         return
     # Not at the top: they bring all of moto, and not everybody who reads a constant of this package needs it.
-    from localcloud.extension import autoscaling, ecs, rds
+    from localcloud.extension import (
+        autoscaling,
+        cloudwatch,
+        drs,
+        ec2,
+        ecs,
+        elasticache,
+        memorydb,
+        opensearch,
+        rds,
+        rds_lag,
+        rds_orderable,
+        service_quotas,
+    )
 
     rds.install()
     ecs.install()
     autoscaling.install()
+    cloudwatch.install()
+    drs.install()
+    elasticache.install()
+    memorydb.install()
+    rds_lag.install()
+    rds_orderable.install()
+    ec2.install()
+    opensearch.install()
+    service_quotas.install()
     _installed = True

@@ -10,7 +10,7 @@ from moto.rds.exceptions import RDSClientError
 from moto.rds.models import DBCluster, DBInstance, DBInstanceClustered, RDSBackend, rds_backends
 from moto.rds.responses import RDSResponse
 
-from localcloud.extension import rds_global
+from localcloud.extension import rds_backups, rds_global
 from localcloud.extension.agenda import agenda_of, replace, settle_before_actions
 
 CREATE_INSTANCE_SECONDS: Final = 60.0
@@ -37,6 +37,7 @@ def install() -> None:
     replace(RDSBackend, create_db_cluster=create_db_cluster, failover_db_cluster=failover_db_cluster)
     replace(RDSResponse, delete_db_cluster=delete_db_cluster)
     rds_global.install()
+    rds_backups.install()
 
 
 def _backends(response: BaseResponse) -> Iterable[BaseBackend]:
@@ -55,6 +56,7 @@ def create_db_instance(backend: RDSBackend, db_kwargs: MutableMapping[str, Any])
             "InvalidDBClusterStateFault",
             f"The requested DB instance cannot be created: cluster {cluster.db_cluster_identifier} is being deleted.",
         )
+    rds_backups.check_quota(backend)
     instance = _create_instance(backend, db_kwargs)  # type: ignore[arg-type] # moto's own dictionary type
     instance.status = "creating"
     agenda_of(backend).after(CREATE_INSTANCE_SECONDS, partial(_become_available, instance))
@@ -75,8 +77,10 @@ def delete_db_instance(
     if instance.status == "deleting":
         raise RDSClientError("InvalidDBInstanceState", f"Instance {db_instance_identifier} is already being deleted.")
     _check_final_snapshot(final_db_snapshot_identifier, bool(skip_final_snapshot), clustered=isinstance(instance, DBInstanceClustered))
+    rds_backups.check_deletion(instance, skip_final_snapshot=bool(skip_final_snapshot))
     _delete_instance(backend, db_instance_identifier, final_db_snapshot_identifier, skip_final_snapshot, delete_automated_backups)
     backend.databases[db_instance_identifier] = instance
+    rds_backups.instance_deleted(instance, final_db_snapshot_identifier, keep=delete_automated_backups is False)
     if isinstance(instance, DBInstanceClustered):
         instance.is_cluster_writer = False
     agenda_of(backend).after(DELETE_INSTANCE_SECONDS, partial(_forget, backend.databases, db_instance_identifier, instance))

@@ -17,7 +17,7 @@ MODULES = sorted(modules().items())
 PHASES = [(name, phase) for name, module in MODULES for phase in Phase if phase in module.phases()]
 _READING = ("Describe", "Get", "List")
 # Actions that IAM knows by another name than the service's API.
-_NOT_OPERATIONS = {"lambda:InvokeFunction": "Invoke"}
+_NOT_OPERATIONS = {"lambda:InvokeFunction": "Invoke", "s3:ListBucket": "ListObjectsV2"}
 _API_NAMES = {"elasticloadbalancing": "elbv2", "es": "opensearch", "servicequotas": "service-quotas"}
 
 every_module = pytest.mark.parametrize(("name", "module"), MODULES, ids=[name for name, _ in MODULES])

@@ -78,7 +78,7 @@ def test_the_specifications_manifests_are_manifests(document: object, phase: Pha
     assert is_manifest(document, phase)
 
 
-@pytest.mark.parametrize("file", sorted(MANIFESTS.glob("*/*.json")), ids=lambda file: f"{file.parent.name}/{file.name}")
+@pytest.mark.parametrize("file", sorted(one for phase in Phase for one in MANIFESTS.glob(f"*/{phase.file_name}")), ids=str)
 def test_the_sample_manifests_are_manifests(file: Path) -> None:
     document = json.loads(file.read_text())
     assert [error.message for error in VALIDATOR.iter_errors(document)] == []

@@ -145,9 +145,7 @@ def _items(values: object) -> tuple[tuple[str, object], ...]:
 def timeless(record: Record) -> Record:
     """The record without the moments and texts that no decision depends on."""
     if isinstance(record, Execution):
-        return replace(
-            record, requested_at=PAST, started_at=None, ended_at=None, resumed_at=None, due_at=_due(record.due_at), outcome_detail=""
-        )
+        return replace(record, requested_at=PAST, started_at=None, ended_at=None, due_at=_due(record.due_at), outcome_detail="")
     if isinstance(record, Layer):
         return replace(record, started_at=None, ended_at=None)
     if isinstance(record, Approval):

@@ -47,6 +47,7 @@ MEANING: Mapping[DetailType, tuple[Told, Told]] = {
     DetailType.EXECUTION_REJECTED: (_execution, _outcome),
     DetailType.EXECUTION_EXPIRED: (_execution, _outcome),
     DetailType.EXECUTION_ABANDONED: (_execution, _outcome),
+    DetailType.PREFLIGHT_COMPLETED: (_execution, _always("PENDING_APPROVAL")),
     DetailType.APPROVAL_REQUESTED: (_approval, _always("PENDING")),
     DetailType.APPROVAL_GRANTED: (_approval, _always("APPROVED")),
     DetailType.APPROVAL_REJECTED: (_approval, _always("REJECTED")),
@@ -73,5 +74,5 @@ def tell(event: Event) -> tuple[str, str]:
 
 
 def replay(timeline: Iterable[Event]) -> dict[str, str]:
-    """The last status that the events tell of each record."""
-    return dict(map(tell, timeline))
+    """The last status that the events tell of each record; an approval is there from the request on, before anybody is asked."""
+    return {"approval": "PENDING", **dict(map(tell, timeline))}

@@ -19,6 +19,7 @@ from botocore.model import OperationModel, Shape
 from botocore.validate import ParamValidator
 from moto import mock_aws
 
+from dr_core.calls import action, is_reading
 from dr_core.phases import Mode, Phase
 from dr_core.target import Run, Target
 from dr_modules.base import STARTABLE, DRModule, Handle, Progress, Status
@@ -28,10 +29,6 @@ from localcloud.extension import clock
 STANDBY, PRIMARY = "us-west-2", "us-east-1"
 ACCOUNT = "123456789012"
 
-# Where IAM's name of an action is not the API's name of the operation, or its prefix not the name that signs the call.
-_IAM_NAMES = {"lambda:Invoke": "lambda:InvokeFunction"}
-_IAM_PREFIXES = {"monitoring": "cloudwatch"}
-
 
 @dataclass(frozen=True)
 class Call:
@@ -39,19 +36,14 @@ class Call:
 
     service: str
     operation: str
+    action: str  # what IAM calls it
     region: str
     parameters: dict[str, Any]
 
     @property
-    def action(self) -> str:
-        """What IAM calls it."""
-        name = f"{_IAM_PREFIXES.get(self.service, self.service)}:{self.operation}"
-        return _IAM_NAMES.get(name, name)
-
-    @property
     def changes(self) -> bool:
         """Whether it may change something."""
-        return not self.operation.startswith(("Describe", "Get", "List"))
+        return not is_reading(self.operation)
 
 
 @dataclass
@@ -165,6 +157,7 @@ def emulated(monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
     monkeypatch.setattr(clock, "now", manual)
     monkeypatch.setenv(clock.TIME_SCALE_VARIABLE, "1")
     monkeypatch.setenv("AWS_DEFAULT_REGION", STANDBY)
+    monkeypatch.setenv("MOTO_EC2_LOAD_DEFAULT_AMIS", "false")  # thousands of images, a second for each test
     with mock_aws():
         _worlds.append(World(manual))
         try:
@@ -209,7 +202,7 @@ def _under_test() -> boto3.Session:
 
 
 def _record(params: dict[str, Any], model: OperationModel, context: dict[str, Any], **_: object) -> None:
-    call = Call(model.service_model.signing_name, model.name, str(context["client_region"]), dict(params))
+    call = Call(model.service_model.signing_name, model.name, action(model), str(context["client_region"]), dict(params))
     _worlds[-1].calls.append(call)
 
 

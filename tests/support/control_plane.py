@@ -34,7 +34,7 @@ from dr_engine import executor
 from tests.support.state_table import TABLE_NAME, create_state_table
 
 HOME, OTHER, ACCOUNT, SHA, ID = "us-west-2", "us-east-1", "123456789012", "5ha", "01JZZZZZZZZZZZZZZZZZZZZZZZ"
-QUEUES = ("ADVANCE_QUEUE_URL", "START_QUEUE_URL", "CHECK_QUEUE_URL", "APPROVAL_QUEUE_URL")
+QUEUES = ("ADVANCE_QUEUE_URL", "START_QUEUE_URL", "CHECK_QUEUE_URL", "APPROVAL_QUEUE_URL", "PREFLIGHT_QUEUE_URL")
 T0 = datetime(2031, 3, 1, 12, 0, tzinfo=UTC)
 
 # Each test has new sessions, of which each reads the services' models and looks at its handlers anew: most of a test's time.

@@ -34,7 +34,9 @@ _STANDS_FOR = {
     "StartResourceQueue": "https://sqs/START_QUEUE_URL",
     "CheckQueue": "https://sqs/CHECK_QUEUE_URL",
     "StartApprovalQueue": "https://sqs/APPROVAL_QUEUE_URL",
+    "PreflightQueue": "https://sqs/PREFLIGHT_QUEUE_URL",
 }
+_IAM_NAMES = {"s3:ListObjectsV2": "s3:ListBucket"}
 _TARGET_SERVICES = ("ssm", "ecs", "cloudformation")  # called with the rights of a target account's role
 _numbers = count()
 
@@ -107,7 +109,7 @@ class Function:
         if operation == "TransactWriteItems":
             wanted = {f"dynamodb:{_ACTIONS[kind]}" for action in parameters["TransactItems"] for kind in action}
         else:
-            wanted = {f"{service}:{operation}"}
+            wanted = {_IAM_NAMES.get(f"{service}:{operation}", f"{service}:{operation}")}
         allowed = {action for statement in statements(self._defined) for action in _listed(statement["Action"])}
         assert wanted <= allowed, f"{self.name} calls {wanted - allowed}, which its policy does not allow"
         if index := parameters.get("IndexName"):

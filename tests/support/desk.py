@@ -25,7 +25,7 @@ from dr_core.phases import Mode, Phase
 from dr_core.records import Approval, ApprovalStatus, Execution, ExecutionStatus, Failure, Layer, LayerStatus, Resource, ResourceStatus
 from dr_core.state import Table
 from dr_core.target import TargetAccess
-from dr_core.triggers import Checked, Claim, Outcome, Started, Trigger, Vote, Wake
+from dr_core.triggers import Asked, Captured, Checked, Claim, Outcome, Preflown, Started, TokenHeld, Trigger, Vote, Wake
 from dr_engine.intake import Intake
 from drctl.app import app
 from drctl.cloud import Cloud
@@ -178,8 +178,10 @@ class Desk:
         )
         stored = [Layer(number, LayerStatus.PENDING, 0, len(names)) for number, names in enumerate(layers, 1)]
         resources = [_resource(number, index, *one) for number, names in enumerate(layers, 1) for index, one in enumerate(names, 1)]
-        approval = Approval(ApprovalStatus.PENDING, self.now + timedelta(hours=1), SHA, "olga", asked_at=self.now, task_token="the-token")
+        approval = Approval(ApprovalStatus.PENDING, self.now + timedelta(hours=1), SHA, "olga")
         assert self.table.create(execution, stored, resources, approval, self.now)
+        for trigger in (Preflown(errors=0, warnings=1, calls=2), TokenHeld("the-token"), Asked()):
+            self.move(trigger)
         return execution.id
 
     def move(self, trigger: Trigger, execution_id: str = "") -> None:
@@ -194,10 +196,11 @@ class Desk:
         """Ann decides."""
         self.move(Vote(yes, "ann", "seen", SHA))
 
-    def begin(self, resource_id: str, outcome: Outcome) -> None:
-        """An executor claims a resource that was requested and acts: `outcome` is what it then observes."""
+    def begin(self, resource_id: str, outcome: Outcome, lag_seconds: float | None = None) -> None:
+        """An executor claims a resource that was requested, measures the lag and acts: `outcome` is what it then observes."""
         attempt = self._resource(resource_id).attempt
         self.move(Claim(resource_id, attempt, "executor"))
+        self.move(Captured(resource_id, attempt, "executor", "[]", lag_seconds))
         self.move(Started(resource_id, attempt, "executor", outcome, None, 5, 0.5))
 
     def check(self, resource_id: str, outcome: Outcome) -> None:

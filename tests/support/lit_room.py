@@ -26,7 +26,7 @@ class Room:
     def __init__(self, cloud: Cloud, patch: pytest.MonkeyPatch) -> None:
         self.cloud = cloud
         self._patch = patch
-        patch.setattr("dr_engine.executor.modules", lambda: {"Lamp": Lamp})
+        patch.setattr("dr_engine.opening.modules", lambda: {"Lamp": Lamp})
 
     def request(self, parameters: object = None, **values: Any) -> None:
         """The resource has been requested for the first time."""

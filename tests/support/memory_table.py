@@ -230,7 +230,7 @@ def begin(
         for index, resource in enumerate(plan.resources):
             record = _resource(plan.number, index, resource)
             table.records[execution_id, Kind.RESOURCE, record.id] = record
-    table._append(execution_id, (Event(DetailType.EXECUTION_REQUESTED), Event(DetailType.APPROVAL_REQUESTED)))
+    table._append(execution_id, (Event(DetailType.EXECUTION_REQUESTED),))
     return True
 
 

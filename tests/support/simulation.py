@@ -14,7 +14,7 @@ from dr_core.errors import ErrorClass, ModuleError
 from dr_core.execution import check_delay, decide, lost_wake_ups
 from dr_core.queues import follow_ups
 from dr_core.records import DetailType, Event, Move, Resource, ResourceStatus, State
-from dr_core.triggers import Asked, Captured, Checked, Claim, Outcome, Started, Trigger, Vote, Wake
+from dr_core.triggers import Asked, Captured, Checked, Claim, Outcome, Preflown, Started, Trigger, Vote, Wake
 from tests.support.memory_table import T0, MemoryTable
 from tests.support.world import World, outcome_of
 
@@ -36,7 +36,12 @@ ADVANCES = frozenset(
         DetailType.RESOURCE_SKIPPED,
     }
 )
-_ROUTED = ADVANCES | {DetailType.APPROVAL_REQUESTED, DetailType.RESOURCE_REQUESTED, DetailType.RESOURCE_WAITING}
+_ROUTED = ADVANCES | {
+    DetailType.EXECUTION_REQUESTED,
+    DetailType.APPROVAL_REQUESTED,
+    DetailType.RESOURCE_REQUESTED,
+    DetailType.RESOURCE_WAITING,
+}
 _MOST_STEPS = 60
 
 Steps = Generator[None, None, None]
@@ -167,6 +172,8 @@ class Simulation:
             return self._start_resource(message)
         if message.detail_type is DetailType.RESOURCE_WAITING:
             return self._check_resource(message)
+        if message.detail_type is DetailType.EXECUTION_REQUESTED:
+            return self._order(message.execution_id, Preflown(errors=0, warnings=0, calls=1))
         if message.detail_type is DetailType.APPROVAL_REQUESTED:
             return self._order(message.execution_id, Asked())
         return self._advance_one(message.execution_id)

@@ -7,7 +7,7 @@ from dr_core.commands import Command
 from dr_core.errors import ErrorClass
 from dr_core.execution import decide, lost_wake_ups
 from dr_core.records import Approval, Event, Execution, Failure, Layer, Move, Resource
-from dr_core.triggers import Checked, Claim, Outcome, Started, Trigger, Vote, Wake
+from dr_core.triggers import Captured, Checked, Claim, Outcome, Started, Trigger, Vote, Wake
 from tests.support.memory_table import SHA, T0, LayerPlan, MemoryTable, ResourcePlan, begin, resource_id
 
 DONE = Outcome("DONE", "there", 100)
@@ -82,7 +82,15 @@ class Story:
         return self.do(Checked(resource.id, resource.attempt, resource.check_no, outcome, 10.0, 0.5)) is not None
 
     def begun(self, layer: int, index: int) -> "Story":
-        """The resource is claimed and started; it now waits for its checks."""
+        """The resource is claimed and acted on; it now waits for its checks."""
+        assert self.claim(layer, index)
+        resource = self.resource(layer, index)
+        self.do(Captured(resource.id, resource.attempt, self.owner, "[]"))
+        assert self.started(layer, index)
+        return self
+
+    def adopted(self, layer: int, index: int) -> "Story":
+        """The resource is claimed, and something is found to be under way already; it now waits for its checks."""
         assert self.claim(layer, index) and self.started(layer, index)
         return self
 

@@ -7,6 +7,7 @@ from tests.support.aws import PRIMARY, STANDBY, World
 from tests.support.stories import Stories, run
 
 _AURORA, _INSTANCE = scenes.AURORA, "DBInstanceIdentifier"
+_GROUPS = {"DBSubnetGroupName": "private", "DBClusterParameterGroupName": "shop"}
 _LONE = {"DBClusterIdentifier": scenes.CLUSTER, _INSTANCE: "two"}
 
 
@@ -25,6 +26,20 @@ def _in_the_west(world: World, leave: bool = False) -> None:
         world.time.advance(120)
 
 
+def _gone(world: World) -> None:
+    """The former writer is no more, and the groups for the one in its place are there."""
+    _in_the_west(world, leave=True)
+    east = world.client("rds", PRIMARY)
+    for instance in ("writer-1", "writer-2"):
+        east.delete_db_instance(DBInstanceIdentifier=instance, SkipFinalSnapshot=True)
+    east.delete_db_cluster(DBClusterIdentifier=scenes.CLUSTER, SkipFinalSnapshot=True)
+    world.time.advance(60)
+    subnets = [subnet["SubnetId"] for subnet in world.client("ec2", PRIMARY).describe_subnets()["Subnets"][:2]]
+    east.create_db_subnet_group(DBSubnetGroupName="private", DBSubnetGroupDescription="private", SubnetIds=subnets)
+    family = {"DBParameterGroupFamily": "aurora-mysql8.0", "Description": "shop"}
+    east.create_db_cluster_parameter_group(DBClusterParameterGroupName="shop", **family)
+
+
 STORIES: Stories = {
     Phase.INSTANTIATE: [run(AuroraMySQL, Phase.INSTANTIATE, {**_AURORA, _INSTANCE: ["reader-2"]}, _aurora)],
     Phase.ACTIVATE: [
@@ -40,6 +55,7 @@ STORIES: Stories = {
             {**_AURORA, _INSTANCE: "east-1", "Force": True},
             lambda world: _in_the_west(world, leave=True),
             region=PRIMARY,
-        )
+        ),
+        run(AuroraMySQL, Phase.REPLICATE, {**_AURORA, **_GROUPS}, _gone, region=PRIMARY),
     ],
 }

@@ -69,7 +69,7 @@ def test_only_activate_needs_a_mode() -> None:
         ({"targetRegion": "Oregon"}, "key targetRegion: String should match pattern"),
         ({"targetRegion": "us-east-1"}, "sourceRegion and targetRegion are the same"),
         ({"manifest": "blog/Activate.json"}, "manifest blog/Activate.json is not one of shop: its key begins with shop/"),
-        ({"dryRun": True}, "key dryRun: Input should be False (leave it out)"),
+        ({"dryRun": "true"}, "key dryRun: Input should be a valid boolean (write true or false, without quotes)"),
     ],
 )
 def test_what_is_wrong_is_said_with_its_remedy(changed: dict[str, object], said: str) -> None:
@@ -122,7 +122,7 @@ def test_the_envelope_names_and_the_event_adds() -> None:
 @pytest.mark.parametrize("detail_type", DetailType)
 def test_an_event_says_where_it_comes_from(detail_type: DetailType) -> None:
     assert detail_type.source == f"dr.{detail_type.split(' ', maxsplit=1)[0].lower()}"
-    assert detail_type.source in {"dr.execution", "dr.approval", "dr.layer", "dr.resource"}
+    assert detail_type.source in {"dr.execution", "dr.preflight", "dr.approval", "dr.layer", "dr.resource"}
 
 
 def test_the_largest_layer_that_fails_still_fits_into_an_event() -> None:

@@ -8,7 +8,7 @@ import pytest
 from dr_core.commands import NotAllowedError
 from dr_core.errors import ErrorClass
 from dr_core.records import Kind, Move
-from dr_core.triggers import Asked, Expire, Vote, Wake
+from dr_core.triggers import Asked, Expire, Preflown, Vote, Wake
 from tests.support.memory_table import SHA, T0, LayerPlan, ResourcePlan
 from tests.support.story import DONE, Story, broken
 
@@ -33,7 +33,7 @@ def test_approved_execution_opens_its_first_layer_and_requests_its_resources() -
     assert (story.approval.status, story.approval.approver, story.approval.reason) == ("APPROVED", "ann", "looks right")
     assert (story.layer(3).status, story.layer(7).status) == ("RUNNING", "PENDING")
     assert story.statuses(3) == ["REQUESTED", "REQUESTED"]
-    assert story.events()[2:] == ["Approval Granted", "Execution Started", "Layer Started", "Resource Requested", "Resource Requested"]
+    assert story.events()[1:] == ["Approval Granted", "Execution Started", "Layer Started", "Resource Requested", "Resource Requested"]
     assert story.last("Execution Started").fields == {"layersTotal": 2}
     assert story.last("Layer Started").fields == {"layer": 3, "epoch": 0, "resources": 2}
 
@@ -109,9 +109,13 @@ def test_two_votes_at_once_one_counts() -> None:
 
 
 def test_request_for_approval_that_was_lost_is_sent_again() -> None:
-    """Until it has gone out."""
+    """Until it has gone out; it waits for the preflight, but not for ever."""
     story = Story(1)
     assert story.lost() == []
+    assert story.after(45).lost() == ["Execution Requested"]
+    assert story.after(180).lost() == ["Execution Requested", "Approval Requested"]
+    story.do(Preflown(errors=1, warnings=0, calls=2))
+    assert story.lost() == [] and story.events()[-2:] == ["Preflight Completed", "Approval Requested"]
     assert story.after(45).lost() == ["Approval Requested"]
     story.do(Asked())
     assert story.lost() == []

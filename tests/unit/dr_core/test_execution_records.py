@@ -177,6 +177,15 @@ def test_act_may_take_a_minute_to_show() -> None:
     assert (failure.code, failure.message) == ("NotStarted", "r1a (ECS) was acted on, but nothing has begun: ")
 
 
+def test_what_was_adopted_and_came_to_nothing_is_acted_on_at_once() -> None:
+    """It was somebody else's work that was waited for: no attempt of ours has failed."""
+    story = Story(1, max_attempts=1).approve().adopted(1, 0)
+    assert story.after(300).checked(1, 0, NOT_STARTED)
+    resource = story.resource(1, 0)
+    assert (resource.status, resource.attempt, resource.spent, resource.failure) == ("REQUESTED", 2, 0, None)
+    assert story.events()[-1] == "Resource Requested"
+
+
 def test_executor_that_took_its_time_is_not_judged_by_it() -> None:
     """The minute is for the checks."""
     story = Story(1, lease_seconds=300).approve()

@@ -10,7 +10,7 @@ from dr_core import flow
 from dr_core.errors import OrchestratorError
 from dr_core.moves import LOST_AFTER
 from dr_core.records import ExecutionStatus, ResourceStatus
-from dr_core.triggers import Asked, Checked, Claim, Outcome, Vote
+from dr_core.triggers import Asked, Checked, Claim, Outcome, Preflown, Vote
 from tests.support.control_plane import HOME, ID, OTHER, SHA, T0, Cloud, a_layer, a_resource, an_approval, an_execution
 from tests.support.state_table import TABLE_NAME
 
@@ -45,7 +45,7 @@ def test_advance_takes_every_step_that_the_state_leads_to(cloud: Cloud) -> None:
     state = flow.advance(cloud.table, ID, cloud.clock)
     assert state and state.execution.status is ExecutionStatus.RUNNING
     assert [resource.status for resource in state.resources] == [ResourceStatus.REQUESTED] * 2
-    assert cloud.events()[2:] == ["Approval Granted", "Execution Started", "Layer Started", "Resource Requested", "Resource Requested"]
+    assert cloud.events()[1:] == ["Approval Granted", "Execution Started", "Layer Started", "Resource Requested", "Resource Requested"]
 
 
 def test_advance_twice_is_once(cloud: Cloud) -> None:
@@ -101,7 +101,7 @@ def test_every_move_is_logged_without_what_it_carries(cloud: Cloud, caplog: pyte
     approved(cloud)
     flow.advance(cloud.table, ID, cloud.clock)
     moved = [vars(record) for record in caplog.records if record.message == "moved"]
-    assert [record["detail_type"] for record in moved] == cloud.events()[2:]
+    assert [record["detail_type"] for record in moved] == cloud.events()[1:]
     assert moved[-1]["about"] == {"layer": 1, "resourceId": "0001-002", "resourceName": "lamp-2", "module": "Lamp", "attempt": 1}
 
 
@@ -112,6 +112,12 @@ def test_a_request_that_nobody_was_asked_about_is_sent_again(cloud: Cloud) -> No
     requested(cloud)
     assert flow.sweep(cloud.table, HOME, cloud.clock) == 0, "there is still time"
     cloud.clock.now = T0 + LOST_AFTER
+    assert flow.sweep(cloud.table, HOME, cloud.clock) == 1
+    assert cloud.sent("PREFLIGHT_QUEUE_URL") == [({"type": "Execution Requested", "executionId": ID}, 0)]
+    state = cloud.table.load(ID)
+    assert state and flow.follow(cloud.table, state, Preflown(0, 0, 0), cloud.clock)
+    assert flow.sweep(cloud.table, HOME, cloud.clock) == 0, "there is time again"
+    cloud.clock.advance(LOST_AFTER.seconds)
     assert flow.sweep(cloud.table, HOME, cloud.clock) == 1
     assert cloud.sent("APPROVAL_QUEUE_URL") == [({"type": "Approval Requested", "executionId": ID}, 0)]
     state = cloud.table.load(ID)

@@ -63,8 +63,8 @@ def test_the_manifests_policy_is_the_default_of_the_layers() -> None:
 
 
 def test_what_a_resource_may_say_beside_its_parameters() -> None:
-    (made,) = parse([layer(1, service(timeout=60, maxAttempts="2", bestEffort="yes"))]).layers[0].resources
-    assert (made.timeout, made.max_attempts, made.best_effort) == (60, 2, True)
+    (made,) = parse([layer(1, service(timeout=60, maxAttempts="2", bestEffort="yes", maxLagSeconds="0"))]).layers[0].resources
+    assert (made.timeout, made.max_attempts, made.best_effort, made.max_lag_seconds) == (60, 2, True, 0)
 
 
 @pytest.mark.parametrize("prefix", [b"\xef\xbb\xbf", "\ufeff"], ids=["bytes", "text"])
@@ -88,15 +88,15 @@ OUTSIDE = {"EcsClusterName": "c", "EcsServiceName": "s"}
         (OUTSIDE, 123456789012),
         (INSIDE, 123456789012),
         ({**OUTSIDE, "AccountId": 123456789012}, "123456789012"),
-        ([INSIDE, INSIDE], None),
-        ([INSIDE, OUTSIDE], "123456789012"),
+        ([INSIDE, {**INSIDE, "EcsServiceName": "t"}], None),
+        ([INSIDE, {**OUTSIDE, "EcsServiceName": "t"}], "123456789012"),
     ],
     ids=["inside", "beside", "number", "both", "both, a number inside", "in each of a list", "in some and beside"],
 )
 def test_the_account_may_stand_inside_or_beside(parameters: object, beside: object) -> None:
     (made,) = parse([layer(1, service(parameters=parameters, AccountId=beside))]).layers[0].resources
     assert made.account == "123456789012"
-    assert made.parameters == ([OUTSIDE, OUTSIDE] if isinstance(parameters, list) else OUTSIDE)
+    assert made.parameters == ([OUTSIDE, {**OUTSIDE, "EcsServiceName": "t"}] if isinstance(parameters, list) else OUTSIDE)
 
 
 def test_the_account_may_stand_nowhere() -> None:
@@ -153,6 +153,12 @@ def test_nothing_to_do_is_refused(document: object) -> None:
 # --- Keys and values
 
 
+BESIDE = (
+    'put what the module needs into "parameters"; known here: action, resourceName, parameters, AccountId, timeout, maxAttempts, '
+    "maxLagSeconds, bestEffort"
+)
+
+
 @pytest.mark.parametrize(
     ("document", "layer_number", "resource", "key", "remedy"),
     [
@@ -160,7 +166,11 @@ def test_nothing_to_do_is_refused(document: object) -> None:
         ([layer(1, service(resourceName=None) | {"name": "api"})], "1", "", "resources.0.name", "did you mean resourceName?"),
         ([layer(1, service(parameters=None, Parameter={}))], "1", "api", "Parameter", "did you mean parameters?"),
         ([layer(1, service(maxattempts=1))], "1", "api", "maxattempts", "did you mean maxAttempts?"),
-        ([layer(1, accountid=1)], "1", "", "accountid", "known here: layer, resources, policy"),
+        ([layer(1, accountid=1)], "1", "", "accountid", "put AccountId into each resource that it is meant for"),
+        ([layer(1, failfast=True)], "1", "", "failfast", "known here: layer, resources, policy"),
+        ([layer(1, maxfailures=2)], "1", "", "maxfailures", 'put maxFailures into "policy": {...}'),
+        ([layer(1, onFailure="drain")], "1", "", "onFailure", 'put onFailure into "policy": {...}'),
+        ([layer(1, service(EcsDesiredSize=4))], "1", "api", "EcsDesiredSize", BESIDE),
         ([layer(1, approval=True)], "1", "", "approval", "known here: layer, resources, policy"),
         ({"layers": [layer(1)], "polcy": {}}, "", "", "polcy", "did you mean policy?"),
         ([{"Layer": 1, "resources": [service()]}], "", "", "0.Layer", "did you mean layer?"),
@@ -191,6 +201,10 @@ def test_a_misspelt_key_is_one_problem_that_names_the_right_key(
         ([layer(1, service(timeout=0))], "timeout", "must be greater than or equal to 1"),
         ([layer(1, service(timeout=86401))], "timeout", "must be less than or equal to 86400"),
         ([layer(1, service(maxAttempts=11))], "maxAttempts", "must be less than or equal to 10"),
+        ([layer(1, service(maxLagSeconds=-1))], "maxLagSeconds", "must be greater than or equal to 0"),
+        ([layer(1, service(maxLagSeconds=86401))], "maxLagSeconds", "must be less than or equal to 86400"),
+        ([layer(1, service(maxLagSeconds=True))], "maxLagSeconds", "must be a whole number"),
+        ([layer(1, service(maxLagSeconds="a while"))], "maxLagSeconds", "must be a whole number"),
         ([layer(1, service(bestEffort="perhaps"))], "bestEffort", "must be true or false"),
         ([layer(1, service("a\nb"))], "resourceName", "must match pattern"),
         ([layer(1, policy="drain")], "policy", "must be an object"),

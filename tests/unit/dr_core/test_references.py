@@ -228,11 +228,13 @@ def test_a_value_that_is_a_reference_itself_is_not_followed(aws: Aws, value: str
 def test_secure_strings_get_their_values_at_the_moment_of_use(aws: Aws) -> None:
     aws.put("/secret", "hunter2", "SecureString")
     stored = json.dumps([{"Password": "resolve:ssm:/secret", "n": 1}])
-    assert resolve_secure(stored, aws.open(ACCOUNT, "ssm")) == [{"Password": "hunter2", "n": 1}]
+    secrets: set[str] = set()
+    assert resolve_secure(stored, aws.open(ACCOUNT, "ssm"), secrets) == [{"Password": "hunter2", "n": 1}]
+    assert secrets == {"hunter2"}, "a journal must know what to hide"
 
 
 def test_parameters_without_references_need_no_client() -> None:
-    assert resolve_secure('{"a": ["x", 1]}', None) == {"a": ["x", 1]}
+    assert resolve_secure('{"a": ["x", 1]}', None, set()) == {"a": ["x", 1]}
 
 
 @pytest.mark.parametrize(
@@ -250,6 +252,6 @@ def test_a_secure_string_that_cannot_be_had_fails_the_resource(
 ) -> None:
     aws.failing = {"GetParameter": failure} if failure else {}
     with pytest.raises(ModuleError) as caught:
-        resolve_secure('{"a": ["resolve:ssm:/gone"]}', aws.open(ACCOUNT, "ssm"))
+        resolve_secure('{"a": ["resolve:ssm:/gone"]}', aws.open(ACCOUNT, "ssm"), set())
     assert (caught.value.code, caught.value.error_class) == (code, error_class)
     assert "resolve:ssm:/gone at a.0" in caught.value.message

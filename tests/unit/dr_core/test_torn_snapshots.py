@@ -7,7 +7,7 @@ import pytest
 from dr_core.commands import NotAllowedError
 from dr_core.execution import decide, lost_wake_ups
 from dr_core.records import ApprovalStatus, Kind, LayerStatus, State
-from dr_core.triggers import Asked, Expire, TokenHeld, Trigger, Vote, Wake
+from dr_core.triggers import Asked, Expire, Preflown, TokenHeld, Trigger, Vote, Wake
 from tests.support.memory_table import SHA, T0
 from tests.support.simulation import command
 from tests.support.story import Story
@@ -42,6 +42,7 @@ def test_cancel_without_the_approval_is_refused() -> None:
 def test_request_for_an_approval_that_is_decided_is_not_sent_again() -> None:
     """Nor for an execution that has started since."""
     story = Story(1)
+    story.do(Preflown(0, 0, 0))
     asked = story.after(60).table.load("e1")
     assert lost_wake_ups(replace(asked, execution=Story(1).approve().execution), story.now) == ()
     story.do(VOTE)

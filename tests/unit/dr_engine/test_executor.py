@@ -186,13 +186,16 @@ def test_who_was_taken_over_does_not_record_any_more(room: Room, cloud: Cloud) -
             room.watch(lambda _: None)
             cloud.clock.advance(121)
             room.start(owner="y")
-            states.append(cloud.items())
+            states.append(state())
+
+    def state() -> list[object]:
+        return [item for item in cloud.items() if not item["sk"]["S"].startswith("CALLS#")]  # what it called is told all the same
 
     states: list[object] = []
     room.request()
     room.watch(overtaken)
     room.start(owner="x")
-    assert cloud.items() == states[0] and len(room.acts) == 1
+    assert state() == states[0] and len(room.acts) == 1
     assert room.resource.status is ResourceStatus.WAITING and room.resource.check_no == 1
 
 
@@ -310,7 +313,7 @@ def test_handles_of_earlier_attempts_survive_one_that_does_nothing(room: Room, c
     room.check()
     cloud.clock.advance(400)
     flow.advance(cloud.table, ID, cloud.clock)
-    monkeypatch.setattr("dr_engine.executor.modules", dict)  # a version that has lost the module
+    monkeypatch.setattr("dr_engine.opening.modules", dict)  # a version that has lost the module
     resource = room.start(attempt=2)
     assert resource.status is ResourceStatus.FAILED
     assert json.loads(resource.handles or "") == [{"lit": "hall"}]

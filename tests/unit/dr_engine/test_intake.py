@@ -105,7 +105,7 @@ def test_a_good_request_waits_for_its_approval(desk: Desk, cloud: Cloud) -> None
     ]
     assert cloud.table.locked_by("shop", [HOME, OTHER]) == {HOME: execution.id, OTHER: execution.id}
     assert cloud.table.due(HOME, T0) == [execution.id]
-    assert cloud.events(execution.id) == ["Execution Requested", "Approval Requested"]
+    assert cloud.events(execution.id) == ["Execution Requested"]
 
 
 def test_the_same_event_twice_is_one_request(desk: Desk, cloud: Cloud) -> None:

@@ -83,6 +83,10 @@ def service(name: str = "api", **changes: Any) -> dict[str, Any]:
     return {"action": "ECS", "resourceName": name, "parameters": {"ClusterName": "prod", "DesiredSize": 4}} | changes
 
 
+def sized(size: int) -> dict[str, Any]:
+    return service(str(size), parameters={"ClusterName": "prod", "DesiredSize": size})
+
+
 def record(**parameters: Any) -> dict[str, Any]:
     given = {"HostedZoneId": "/hostedzone/Z1", "RecordValue": "alb"} | parameters
     return {"action": "R53Record", "resourceName": "dns", "parameters": given}
@@ -168,7 +172,7 @@ def test_a_misspelt_key_is_one_problem_that_names_the_right_key() -> None:
             [
                 ("parameters.0.ClusterName", "must match pattern '^[a-z]+$'", ""),
                 ("parameters.0.DesiredSize", "must be greater than or equal to 0", "how many shall run"),
-                ("parameters.1.ClusterName", "this key is missing", ""),
+                ("parameters.1.ClusterName", "this key is missing", "add it"),
             ],
         ),
         (
@@ -176,11 +180,15 @@ def test_a_misspelt_key_is_one_problem_that_names_the_right_key() -> None:
             Phase.INSTANTIATE,
             [("parameters.DesiredSize", "INSTANTIATE needs DesiredSize", "give it")],
         ),
-        (record(Alias="perhaps"), Phase.ACTIVATE, [("parameters.Alias", "must be true or false", "")]),
+        (record(Alias="perhaps"), Phase.ACTIVATE, [("parameters.Alias", "must be true or false", "write true or false")]),
         (record(Alias="Yes", RecordType="CNAME"), Phase.ACTIVATE, [("parameters", "an Alias is of type A", "")]),
-        (record(Choice="x"), Phase.ACTIVATE, [("parameters.Choice", "must be an array or a whole number", "")]),
-        (record(Choice=[{"Key": "a"}]), Phase.ACTIVATE, [("parameters.Choice.0.Value", "this key is missing", "")]),
-        (record(RecordValue=[]), Phase.ACTIVATE, [("parameters.RecordValue", "needs at least 1 of them", "")]),
+        (
+            record(Choice="x"),
+            Phase.ACTIVATE,
+            [("parameters.Choice", "must be an array or a whole number", "write it in digits, such as 4")],
+        ),
+        (record(Choice=[{"Key": "a"}]), Phase.ACTIVATE, [("parameters.Choice.0.Value", "this key is missing", "add it")]),
+        (record(RecordValue=[]), Phase.ACTIVATE, [("parameters.RecordValue", "needs at least 1 of them", "write at least one")]),
     ],
 )
 def test_parameters_that_do_not_fit_are_found_at_their_keys(
@@ -190,13 +198,17 @@ def test_parameters_that_do_not_fit_are_found_at_their_keys(
 
 
 def test_problems_of_the_shape_and_of_the_modules_are_reported_at_once() -> None:
-    reported = problems(service(timeout=0), service("web", action="EC2"), service("jobs", parameters={"ClusterNam": "x"}), service("web"))
+    other = service("web", parameters={"ClusterName": "other", "DesiredSize": 1})
+    reported = problems(service(timeout=0), service("web", action="EC2"), service("jobs", parameters={"ClusterNam": "x"}), other)
     assert {(problem.resource, problem.key) for problem in reported} == {
         ("api", "timeout"),
         ("web", "resourceName"),
         ("web", "action"),
         ("jobs", "parameters.ClusterNam"),
     }
+
+
+ONE_STRING = 'write one string; for several targets make "parameters" an array of objects'
 
 
 # --- References before they are resolved
@@ -253,8 +265,8 @@ def planned(*layers: dict[str, Any], phase: Phase = Phase.INSTANTIATE, ssm: obje
 def test_layers_and_resources_are_ready_to_be_stored() -> None:
     own_policy = {"onFailure": "continue", "maxFailures": 3}
     made = planned(
-        {"layer": 2, "resources": [service("b"), service("a", AccountId=123456789012)]},
-        {"layer": 117, "resources": [service("c", timeout=5, maxAttempts=7, bestEffort=True)], "policy": own_policy},
+        {"layer": 2, "resources": [service("b"), service("a", AccountId=123456789012, maxLagSeconds=5)]},
+        {"layer": 117, "resources": [service("c", maxLagSeconds=0, timeout=5, maxAttempts=7, bestEffort=True)], "policy": own_policy},
         policy={"onFailure": "failFast"},
     )
     assert [(one.number, one.status, one.epoch, one.total, one.policy, one.max_failures) for one in made.layers] == [
@@ -266,6 +278,7 @@ def test_layers_and_resources_are_ready_to_be_stored() -> None:
         ("0002-002", 2, "a", "123456789012"),
         ("0117-001", 117, "c", OWN),
     ]
+    assert [one.max_lag_seconds for one in made.resources] == [60, 5, 0]
     first, _, last = made.resources
     assert (first.module, first.status, first.attempt, first.check_no, first.spent) == ("ECS", ResourceStatus.PENDING, 0, 0, 0)
     assert (first.timeout_seconds, first.max_attempts, first.lease_seconds, first.best_effort) == (600, 3, 99, False)
@@ -280,7 +293,7 @@ def test_the_module_says_how_long_and_how_often_in_each_phase() -> None:
 
 @given(st.lists(st.tuples(st.integers(1, 9999), st.integers(1, 12)), min_size=1, max_size=4, unique_by=lambda pair: pair[0]))
 def test_ids_sort_as_the_layers_run(shape: list[tuple[int, int]]) -> None:
-    layers = [{"layer": number, "resources": [service(str(at)) for at in range(total)]} for number, total in sorted(shape)]
+    layers = [{"layer": number, "resources": [sized(at) for at in range(total)]} for number, total in sorted(shape)]
     ids = [one.id for one in planned(*layers).resources]
     assert ids == sorted(set(ids))
 
@@ -304,9 +317,21 @@ def test_what_references_stand_for_is_validated_strictly_and_not_shown() -> None
         planned({"layer": 3, "resources": resources}, ssm=ssm)
     assert [(one.layer, one.resource, one.key, one.message, one.remedy) for one in caught.value.problems] == [
         ("3", "api", "parameters.DesiredSize", "must be a whole number", "how many shall run; the value comes from resolve:ssm:/size"),
-        ("3", "web", "parameters.0.ClusterName", "must be a string", "the value comes from resolve:ssm:/list"),
+        ("3", "web", "parameters.0.ClusterName", "must be a string", f"{ONE_STRING}; the value comes from resolve:ssm:/list"),
     ]
     assert "hunter2" not in str(caught.value)
+
+
+def test_several_values_come_from_a_string_list_and_not_from_a_string() -> None:
+    ssm = Ssm(list=("StringList", "a,b"), text=("String", "a,b"))
+    layer = {"layer": 1, "resources": [record(RecordValue="resolve:ssm:/list")]}
+    (made,) = planned(layer, phase=Phase.ACTIVATE, ssm=ssm).resources
+    assert json.loads(made.parameters)["RecordValue"] == ["a", "b"]
+    layer = {"layer": 1, "resources": [record(RecordValue="resolve:ssm:/text")]}
+    with pytest.raises(InvalidInputError, match=r"several values in one string .*; the value comes from resolve:ssm:/text"):
+        planned(layer, phase=Phase.ACTIVATE, ssm=ssm)
+    layer = {"layer": 1, "resources": [record(RecordValue=["resolve:ssm:/text"])]}
+    assert planned(layer, phase=Phase.ACTIVATE, ssm=ssm).resources
 
 
 def test_parameters_may_become_too_large() -> None:
@@ -324,7 +349,7 @@ def test_references_that_do_not_resolve_are_reported_with_all_else() -> None:
 
     bad = {"ClusterName": "resolve:ssm:/a", "DesiredSize": "resolve:ssm:/b"}
     with pytest.raises(InvalidInputError) as caught:
-        planned({"layer": 1, "resources": [service(parameters=bad), service("web", parameters=[bad])]}, ssm=Empty())
+        planned({"layer": 1, "resources": [service(parameters=bad), service("web", parameters=[{**bad, "Tags": []}])]}, ssm=Empty())
     assert [(one.resource, one.key) for one in caught.value.problems] == [
         ("api", "parameters.ClusterName"),
         ("api", "parameters.DesiredSize"),

@@ -44,6 +44,12 @@ def group_answer(*instances: dict[str, str], **changed: Any) -> dict[str, Any]:
     return {"AutoScalingGroups": [{**common, **rest, "Instances": listed, **changed}]}
 
 
+def both(world: World, name: str = "workers", sizes: tuple[int, int, int] = (0, 0, 4)) -> None:
+    """The group, and one of the same name that runs in the other Region."""
+    scenes.group(world, name, sizes)
+    scenes.group(world, name, (1, 1, 4), region=PRIMARY)
+
+
 HEALTHY = {"LifecycleState": "InService", "HealthStatus": "Healthy"}
 
 
@@ -100,19 +106,20 @@ def test_what_counts_as_done(world: World, second: dict[str, str], changed: dict
 
 
 def test_every_group_counts(world: World) -> None:
-    scenes.group(world, "workers", (0, 3, 4))
-    scenes.group(world, "others")
-    both = {**THREE, "Autoscalinggroupnames": ["workers", "others"]}
-    assert world.module(AutoScaling, UP).observe(both).progress is Progress.NOT_STARTED
-    assert world.drive(AutoScaling, UP, both).progress is Progress.DONE
+    both(world, "workers", (0, 3, 4))
+    both(world, "others")
+    named = {**THREE, "Autoscalinggroupnames": ["workers", "others"]}
+    assert world.module(AutoScaling, UP).observe(named).progress is Progress.NOT_STARTED
+    assert world.drive(AutoScaling, UP, named).progress is Progress.DONE
     assert [call.parameters["AutoScalingGroupName"] for call in world.calls if call.changes] == ["others"]
-    world.drive(AutoScaling, DOWN, both)
+    world.drive(AutoScaling, DOWN, named)
     assert (seen(world), seen(world, "others")) == ((0, 0, 4, 0), (0, 0, 4, 0))
 
 
 @pytest.mark.parametrize("sizes", [(1, 3, 4), (0, 2, 4), (1, 1, 4)])
 def test_a_cleanup_empties_the_group_and_an_instantiate_restores_it(world: World, sizes: tuple[int, int, int]) -> None:
     scenes.group(world, sizes=sizes, region=PRIMARY)
+    scenes.group(world, sizes=(1, 1, 4))  # the Region that has taken over
 
     assert world.drive(AutoScaling, DOWN, WORKERS, region=PRIMARY).progress is Progress.DONE
     assert seen(world, region=PRIMARY) == (0, 0, 4, 0)
@@ -127,7 +134,7 @@ def test_a_cleanup_empties_the_group_and_an_instantiate_restores_it(world: World
 
 
 def test_the_former_size_survives_a_cleanup_that_died_half_way(world: World) -> None:
-    scenes.group(world, sizes=(1, 3, 4))
+    both(world, sizes=(1, 3, 4))
     tag(world, "1,3,4")  # the tag was written, the group not yet scaled
     assert world.drive(AutoScaling, DOWN, WORKERS).progress is Progress.DONE
     assert world.changes == ["UpdateAutoScalingGroup"]
@@ -135,22 +142,22 @@ def test_the_former_size_survives_a_cleanup_that_died_half_way(world: World) -> 
 
 
 def test_the_former_size_of_a_group_that_is_empty_already_is_not_overwritten(world: World) -> None:
-    scenes.group(world, "workers", (1, 3, 4))
+    both(world, "workers", (1, 3, 4))
     world.drive(AutoScaling, DOWN, WORKERS)
-    scenes.group(world, "others", (0, 2, 4))
+    both(world, "others", (0, 2, 4))
     assert world.drive(AutoScaling, DOWN, {"Autoscalinggroupnames": ["workers", "others"]}).progress is Progress.DONE
     assert tag(world) == "1,3,4"
 
 
 def test_a_new_size_replaces_the_former_one(world: World) -> None:
-    scenes.group(world, sizes=(2, 4, 8))
+    both(world, sizes=(2, 4, 8))
     tag(world, "1,3,4")
     world.drive(AutoScaling, DOWN, WORKERS)
     assert tag(world) == "2,4,8"
 
 
 def test_emptied_means_no_instance_left(world: World) -> None:
-    scenes.group(world, sizes=(1, 3, 4))
+    both(world, sizes=(1, 3, 4))
     module = world.module(AutoScaling, DOWN)
     assert module.observe(WORKERS).progress is Progress.NOT_STARTED
     module.start(WORKERS, again=True)

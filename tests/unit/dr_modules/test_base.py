@@ -58,9 +58,9 @@ class Lamp(DRModule[LampParameters]):
             raise self.error("Burnt", "the lamp is burnt: put in a new one")
 
 
-def lamp(*handles: Handle, mode: Mode = Mode.PLANNED) -> Lamp:
+def lamp(*handles: Handle, mode: Mode = Mode.PLANNED, phase: Phase = Phase.ACTIVATE) -> Lamp:
     target = Target(boto3.Session("a", "b", region_name="us-west-2"), "1", "us-west-2", "us-east-1")
-    return Lamp(target, Run("01X", "shop", Phase.ACTIVATE, mode, "1#1", "hall", 1), handles)
+    return Lamp(target, Run("01X", "shop", phase, mode, "1#1", "hall", 1), handles)
 
 
 def numbers(*wanted: int) -> list[dict[str, int]]:
@@ -108,10 +108,16 @@ def test_what_the_orchestrator_asks_of_a_module() -> None:
     assert (Lamp.timeout(Phase.ACTIVATE), Lamp.timeout(Phase.CLEANUP)) == (7, 900)
 
 
-def test_an_unplanned_run_never_calls_the_peer() -> None:
-    with pytest.raises(ModuleError, match="an unplanned run never calls us-east-1"):
-        lamp(mode=Mode.UNPLANNED).peer_client("rds")
-    assert lamp().peer_client("rds").meta.region_name == "us-east-1"
+@pytest.mark.parametrize("phase", list(Phase))
+def test_an_unplanned_run_calls_the_peer_only_in_a_cleanup_whose_peer_is_the_live_region(phase: Phase) -> None:
+    unplanned = lamp(mode=Mode.UNPLANNED, phase=phase)
+    if phase is Phase.CLEANUP:
+        assert unplanned.peer_client("rds").meta.region_name == "us-east-1"
+    else:
+        with pytest.raises(ModuleError, match="an unplanned run never calls us-east-1") as raised:
+            unplanned.peer_client("rds")
+        assert raised.value.code == "SourceRegionNotCalled"
+    assert lamp(phase=phase).peer_client("rds").meta.region_name == "us-east-1"
 
 
 @pytest.mark.parametrize("mode", [Mode.PLANNED, Mode.UNPLANNED])

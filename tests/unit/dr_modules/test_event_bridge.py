@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 
 from dr_core.errors import ErrorClass, ModuleError
-from dr_core.phases import Phase
-from dr_modules.base import Progress
+from dr_core.phases import Mode, Phase
+from dr_modules.base import Progress, Severity
 from dr_modules.event_bridge import EventBridge
 from tests.support import scenes
 from tests.support.aws import PRIMARY, STANDBY, World, error
@@ -20,6 +20,12 @@ def states(world: World, region: str = STANDBY) -> dict[str, str]:
     return {rule["Name"]: rule["State"] for bus in ("default", "shop") for rule in events.list_rules(EventBusName=bus)["Rules"]}
 
 
+def taken_over(world: World, region: str) -> None:
+    """The jobs are enabled in that Region."""
+    scenes.rule(world, "daily", state="ENABLED", region=region)
+    scenes.rule(world, "hourly", "shop", state="ENABLED", region=region)
+
+
 @pytest.mark.parametrize(("phase", "goal", "calls"), [(ACTIVATE, "ENABLED", "EnableRule"), (CLEANUP, "DISABLED", "DisableRule")])
 @pytest.mark.parametrize("daily", ["ENABLED", "DISABLED"])
 @pytest.mark.parametrize("hourly", ["ENABLED", "DISABLED"])
@@ -27,6 +33,8 @@ def test_every_rule_reaches_its_state(world: World, phase: Phase, goal: str, cal
     region = STANDBY if phase is ACTIVATE else PRIMARY
     scenes.rule(world, "daily", state=daily, region=region)
     scenes.rule(world, "hourly", "shop", state=hourly, region=region)
+    if phase is CLEANUP:
+        taken_over(world, STANDBY)
 
     assert world.drive(EventBridge, phase, JOBS, region=region).progress is Progress.DONE
     assert states(world, region) == {"daily": goal, "hourly": goal}
@@ -50,6 +58,7 @@ def test_lists_are_every_rule_on_every_bus(world: World) -> None:
 def test_a_rule_of_a_list_that_is_as_it_shall_be_is_left_alone(world: World, phase: Phase, call: str, changed: str) -> None:
     scenes.rule(world, "daily", state="ENABLED")
     scenes.rule(world, "hourly", state="DISABLED")
+    taken_over(world, PRIMARY)
     assert world.drive(EventBridge, phase, {"EventRuleName": ["daily", "hourly"]}).progress is Progress.DONE
     assert [(one.operation, one.parameters["Name"]) for one in world.calls if one.changes] == [(call, changed)]
 
@@ -68,9 +77,9 @@ def test_a_missing_rule_is_never_called_enabled(world: World, phase: Phase) -> N
     ("phase", "state", "expected"),
     [
         (ACTIVATE, "ENABLED_WITH_ALL_CLOUDTRAIL_MANAGEMENT_EVENTS", Progress.DONE),
-        (ACTIVATE, "A_STATE_TO_COME", Progress.NOT_STARTED),
+        (ACTIVATE, "A_STATE_TO_COME", Progress.IN_PROGRESS),
         (CLEANUP, "ENABLED_WITH_ALL_CLOUDTRAIL_MANAGEMENT_EVENTS", Progress.NOT_STARTED),
-        (CLEANUP, "A_STATE_TO_COME", Progress.NOT_STARTED),
+        (CLEANUP, "A_STATE_TO_COME", Progress.IN_PROGRESS),
     ],
 )
 def test_the_states_of_a_rule(world: World, phase: Phase, state: str, expected: Progress) -> None:
@@ -101,3 +110,99 @@ def test_which_errors_a_retry_can_mend(world: World, code: str, expected: ErrorC
 def test_what_was_before_is_recorded(world: World) -> None:
     scenes.rule(world, "daily")
     assert world.module(EventBridge, ACTIVATE).record_before(JOBS[0]) == [{"default/daily": "DISABLED"}]
+
+
+# The live side
+
+
+def absent(world: World) -> None:
+    """The other Region has no rule of that name."""
+
+
+def no_bus(world: World) -> None:
+    """The other Region has the rule of that name on another bus alone."""
+    scenes.rule(world, "hourly", state="ENABLED", region=PRIMARY)
+
+
+def disabled(world: World) -> None:
+    scenes.rule(world, "hourly", "shop", region=PRIMARY)
+
+
+@pytest.mark.parametrize("other", [absent, no_bus, disabled])
+@pytest.mark.parametrize("mode", list(Mode))
+def test_what_is_enabled_in_no_other_region_is_not_disabled(world: World, other: Any, mode: Mode) -> None:
+    """us-west-2 is live, us-east-1 is not, and the request says to clean up us-west-2."""
+    scenes.rule(world, "hourly", "shop", state="ENABLED")
+    other(world)
+    module = world.module(EventBridge, CLEANUP, mode)
+    assert [found.code for found in module.obstacles(JOBS[1])] == ["LiveSide"]
+    with pytest.raises(ModuleError, match="it may be the live side; correct the Regions of the request") as raised:
+        module.start(JOBS[1], again=True)
+    assert (raised.value.code, raised.value.error_class) == ("LiveSide", ErrorClass.TERMINAL)
+    assert "not in us-east-1" in raised.value.message
+    assert world.changes == []
+    assert states(world)["hourly"] == "ENABLED"
+
+
+@pytest.mark.parametrize("mode", list(Mode))
+def test_what_is_enabled_in_the_other_region_too_is_disabled(world: World, mode: Mode) -> None:
+    scenes.rule(world, "hourly", "shop", state="ENABLED")
+    taken_over(world, PRIMARY)
+    assert world.module(EventBridge, CLEANUP, mode).obstacles(JOBS[1]) == []
+    assert world.drive(EventBridge, CLEANUP, JOBS[1], mode).progress is Progress.DONE
+    assert states(world, PRIMARY) == {"daily": "ENABLED", "hourly": "ENABLED"}
+    assert {call.region for call in world.calls if call.changes} == {STANDBY}
+
+
+@pytest.mark.parametrize("force", [True, "true", "Yes"])
+def test_force_disables_and_does_not_ask_the_other_region(world: World, force: object) -> None:
+    scenes.rule(world, "daily", state="ENABLED")
+    assert world.drive(EventBridge, CLEANUP, {**JOBS[0], "Force": force}).progress is Progress.DONE
+    assert {call.region for call in world.calls} == {STANDBY}
+
+
+def test_one_rule_that_is_live_keeps_all_of_a_list(world: World) -> None:
+    scenes.rule(world, "daily", state="ENABLED")
+    scenes.rule(world, "hourly", state="ENABLED")
+    scenes.rule(world, "daily", state="ENABLED", region=PRIMARY)
+    with pytest.raises(ModuleError, match="hourly is ENABLED in us-west-2, and not in us-east-1"):
+        world.module(EventBridge, CLEANUP).start({"EventRuleName": ["daily", "hourly"]}, again=True)
+    assert world.changes == []
+
+
+def test_a_bus_given_as_arn_is_looked_for_by_name(world: World) -> None:
+    scenes.rule(world, "hourly", "shop", state="ENABLED")
+    taken_over(world, PRIMARY)
+    by_arn = {"EventRuleName": "hourly", "BusName": f"arn:aws:events:{STANDBY}:123456789012:event-bus/shop"}
+    assert world.drive(EventBridge, CLEANUP, by_arn).progress is Progress.DONE
+    assert {call.parameters["EventBusName"] for call in world.calls if call.region == PRIMARY} == {"shop"}
+
+
+# Preflight
+
+
+def finding(world: World, raw: object, phase: Phase = ACTIVATE) -> list[tuple[str, Severity]]:
+    return [(found.code, found.severity) for found in world.module(EventBridge, phase).obstacles(raw)]
+
+
+def test_a_rule_without_targets_is_told(world: World) -> None:
+    events = scenes.rule(world, "hourly", "shop")
+    assert finding(world, JOBS[1]) == [("NoTargets", Severity.WARNING)]
+    events.put_targets(
+        Rule="hourly", EventBusName="shop", Targets=[{"Id": "1", "Arn": "arn:aws:lambda:us-west-2:123456789012:function:job"}]
+    )
+    assert finding(world, JOBS[1]) == []
+    assert world.changes == []
+
+
+@pytest.mark.parametrize("phase", [ACTIVATE, CLEANUP])
+def test_a_rule_that_a_service_of_aws_manages_is_found(world: World, phase: Phase) -> None:
+    state = "DISABLED" if phase is ACTIVATE else "ENABLED"
+    world.answer("events", "DescribeRule", {"Name": "daily", "State": state, "ManagedBy": "ecs.amazonaws.com"})
+    assert finding(world, {**JOBS[0], "Force": True}, phase) == [("ManagedRuleException", Severity.ERROR)]
+
+
+def test_a_rule_or_a_bus_that_is_missing_is_found(world: World) -> None:
+    scenes.rule(world, "daily")
+    for missing in ({"EventRuleName": "nightly"}, {"EventRuleName": "daily", "BusName": "shop"}):
+        assert finding(world, missing) == [("ResourceNotFoundException", Severity.ERROR)]

@@ -13,9 +13,10 @@ from pydantic import ValidationError
 from dr_core.errors import ErrorClass, ModuleError
 from dr_core.phases import Mode, Phase
 from dr_modules import lambda_function
-from dr_modules.base import Progress
+from dr_modules.base import Progress, Severity
 from dr_modules.lambda_function import LambdaFunction
-from tests.support.aws import World, error
+from tests.support import scenes
+from tests.support.aws import STANDBY, World, error
 
 WARM = {"FunctionName": "warm", "Payload": {"caches": ["sessions"]}}
 SYNC = {**WARM, "InvocationType": "RequestResponse"}
@@ -30,14 +31,14 @@ def answer(world: World, status: int, said: object = None, failure: str | None =
 
 
 def payloads(world: World) -> list[dict[str, Any]]:
-    return [json.loads(call.parameters["Payload"]) for call in world.calls]
+    return [json.loads(call.parameters["Payload"]) for call in world.calls if call.operation == "Invoke"]
 
 
 @pytest.mark.parametrize("phase", list(Phase))
 def test_in_every_phase_the_function_is_called_and_told_what_for(world: World, phase: Phase) -> None:
     answer(world, 202)
     assert world.drive(LambdaFunction, phase, WARM, Mode.DRILL).progress is Progress.DONE
-    call = world.calls[0]
+    call = next(one for one in world.calls if one.operation == "Invoke")
     assert (call.operation, call.parameters["InvocationType"]) == ("Invoke", "Event")
     sent = payloads(world)[0]
     key = sent["context"].pop("idempotencyKey")
@@ -190,3 +191,75 @@ def test_the_context_is_the_orchestrators() -> None:
         LambdaFunction.parse({**WARM, "Payload": {"context": {}}})
     with pytest.raises(ValidationError):
         LambdaFunction.parse({**WARM, "InvocationType": "DryRun"})
+
+
+# Preflight
+
+
+def finding(world: World, raw: object = WARM) -> list[tuple[str, Severity]]:
+    return [(found.code, found.severity) for found in world.module(LambdaFunction, ACTIVATE).obstacles(raw)]
+
+
+def configured(world: World, **changed: Any) -> None:
+    """Lambda describes the function as it is, but for what is `changed`."""
+    found = world.client("lambda").get_function_configuration(FunctionName="warm")
+    found.pop("ResponseMetadata")
+    world.answer("lambda", "GetFunctionConfiguration", {**found, **changed})
+
+
+def test_nothing_stands_in_the_way_of_a_function_that_is_there(world: World) -> None:
+    scenes.function(world)
+    assert finding(world) == finding(world, SYNC) == []
+    assert {call.region for call in world.calls} == {STANDBY}
+    assert world.changes == []
+
+
+def test_a_function_that_is_not_there_is_found(world: World) -> None:
+    found = world.module(LambdaFunction, ACTIVATE).obstacles(WARM)
+    assert [(one.code, one.severity) for one in found] == [("ResourceNotFoundException", Severity.ERROR)]
+    assert "there is no function warm in us-west-2: correct FunctionName" in found[0].message
+
+
+@pytest.mark.parametrize(
+    ("changed", "expected"),
+    [
+        ({"State": "Pending"}, ("FunctionNotActive", Severity.WARNING)),
+        ({"State": "Inactive"}, ("FunctionNotActive", Severity.WARNING)),
+        ({"State": "Failed", "StateReason": "the subnet is gone"}, ("FunctionNotActive", Severity.ERROR)),
+        ({"State": "Deleting"}, ("FunctionNotActive", Severity.ERROR)),
+        ({"State": "AStateToCome"}, ("FunctionNotActive", Severity.WARNING)),
+        ({"LastUpdateStatus": "Failed"}, ("LastUpdate", Severity.WARNING)),
+        ({"LastUpdateStatus": "InProgress"}, ("LastUpdate", Severity.WARNING)),
+    ],
+)
+def test_the_states_of_a_function(world: World, changed: dict[str, Any], expected: tuple[str, Severity]) -> None:
+    scenes.function(world)
+    configured(world, **changed)
+    assert finding(world) == [expected]
+    if "StateReason" in changed:
+        assert "the subnet is gone" in world.module(LambdaFunction, ACTIVATE).obstacles(WARM)[0].message
+
+
+@pytest.mark.parametrize(("timeout", "raw", "expected"), [(870, SYNC, []), (871, SYNC, ["TimeoutTooLong"]), (871, WARM, [])])
+def test_a_function_that_may_run_longer_than_its_answer_is_awaited_is_told(
+    world: World, timeout: int, raw: object, expected: list[str]
+) -> None:
+    scenes.function(world, timeout=timeout)
+    assert [code for code, _ in finding(world, raw)] == expected
+
+
+def test_a_function_that_may_not_run_at_all_is_found(world: World) -> None:
+    client = scenes.function(world)
+    client.put_function_concurrency(FunctionName="warm", ReservedConcurrentExecutions=0)
+    assert finding(world) == [("NoConcurrency", Severity.ERROR)]
+    client.put_function_concurrency(FunctionName="warm", ReservedConcurrentExecutions=1)
+    assert finding(world) == []
+
+
+def test_concurrency_is_asked_of_the_function_and_not_of_its_alias(world: World) -> None:
+    scenes.function(world)
+    arn = "arn:aws:lambda:us-west-2:123456789012:function:warm"
+    configured(world, FunctionArn=f"{arn}:live")
+    finding(world, {**WARM, "FunctionName": "warm:live"})
+    asked = {call.operation: call.parameters["FunctionName"] for call in world.calls}
+    assert asked == {"GetFunctionConfiguration": "warm:live", "GetFunctionConcurrency": arn}

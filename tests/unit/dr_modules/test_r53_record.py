@@ -159,15 +159,19 @@ def test_a_load_balancer_that_is_not_there_fails_with_the_remedy(world: World, v
     assert world.changes == []
 
 
-@pytest.mark.parametrize(("state", "ready"), [("active", True), ("active_impaired", True), ("provisioning", False), ("failed", False)])
+@pytest.mark.parametrize(
+    ("state", "ready"),
+    [("active", True), ("active_impaired", True), ("provisioning", False), ("failed", False), ("a-state-to-come", False)],
+)
 def test_a_load_balancer_that_is_not_ready_is_not_pointed_at(world: World, state: str, ready: bool) -> None:
     zone, balancer = scenes.zone(world), scenes.balancer(world)
     world.answer("elbv2", "DescribeLoadBalancers", {"LoadBalancers": [{**balancer, "State": {"Code": state}}]})
     if ready:
         submit(world, alias(zone))
     else:
-        with pytest.raises(ModuleError, match=f"load balancer dr-alb is {state}"):
+        with pytest.raises(ModuleError, match=f"load balancer dr-alb is {state}") as raised:
             submit(world, alias(zone))
+        assert raised.value.error_class is (ErrorClass.TERMINAL if state == "failed" else ErrorClass.RETRYABLE)
     assert bool(world.changes) is ready
 
 

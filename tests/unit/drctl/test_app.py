@@ -73,7 +73,9 @@ def test_commands_to_copy_lead_to_the_same_stack(desk: Desk) -> None:
     assert f"  drctl --stack dr-orchestrator --region us-west-2 approve {ID} --reason TEXT" in there.stdout
 
 
-@pytest.mark.parametrize("command", ["validate", "start", "approve", "reject", "status", "watch", "executions", "local"])
+@pytest.mark.parametrize(
+    "command", ["validate", "permissions", "start", "approve", "reject", "status", "watch", "executions", "local", "new-module"]
+)
 def test_each_command_explains_itself(command: str) -> None:
     result = run(command, "--help")
     assert result.exit_code == 0

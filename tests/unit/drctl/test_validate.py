@@ -119,3 +119,70 @@ def test_nothing_to_check_is_a_problem(tmp_path: Path) -> None:
 @pytest.mark.parametrize("arguments", [(), ("--output", "xml", "x"), ("--phase", "FAILOVER", "x")])
 def test_a_wrong_call_is_a_usage_error(arguments: tuple[str, ...]) -> None:
     assert run(*arguments).exit_code == 2
+
+
+# --- Registrations, and names
+
+
+def register(folder: Path, **changes: Any) -> Path:
+    file = folder / "application.json"
+    file.write_text(json.dumps({"application": "shop", "regions": {"primary": "us-east-1", "standby": "us-west-2"}} | changes))
+    return file
+
+
+def test_a_registration_is_checked_with_the_manifests_of_its_folder(shop: Path) -> None:
+    write(shop / "Instantiate.json")
+    register(shop)
+    result = run(shop)
+    assert result.exit_code == 0
+    assert "application.json: valid, us-east-1 and us-west-2" in result.output
+    assert "Instantiate.json: valid" in result.output
+
+
+def test_a_registration_is_never_taken_for_a_manifest(shop: Path) -> None:
+    assert run(register(shop), "--phase", "INSTANTIATE").exit_code == 0
+    (shop / "application.json").write_text(json.dumps([{"layer": 1, "resources": [SCALE_UP]}]))
+    assert "a registration is an object" in run(shop, "--phase", "INSTANTIATE").output
+
+
+def test_all_problems_of_a_registration_are_told(shop: Path) -> None:
+    write(shop / "Instantiate.json", {**SCALE_UP, "action": "EcsService"})
+    register(shop, application="store", regions={"primary": "us-east-1", "secondary": "Oregon"}, prefligth=True)
+    result = run(shop)
+    assert result.exit_code == 2
+    for expected in ("did you mean ECS?", "the registration is of store", "did you mean standby?", "did you mean preflight?"):
+        assert expected in result.output
+
+
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [
+        ("Instanciate.json", "Instantiate.json"),
+        ("Clean-up.json", "Cleanup.json"),
+        ("Aplication.json", "application.json"),
+        ("Activate.yaml", "Activate.json"),
+        ("application.yml", "application.json"),
+        ("replicate.JSONC", "Replicate.json"),
+        ("Application.json", "application.json"),
+    ],
+)
+def test_a_name_that_is_a_slip_is_told(shop: Path, name: str, meant: str) -> None:
+    write(shop / name)
+    result = run(shop)
+    assert result.exit_code == 2
+    assert f"{name}: would not be found under this name (call it {meant}" in result.output
+
+
+@pytest.mark.parametrize("name", ["package.json", "Activate-eu.json", "notes.yaml", "deactivate.json", ".x/cleanup.yml"])
+def test_other_files_are_left_alone(shop: Path, name: str) -> None:
+    register(shop)
+    (shop / ".x").mkdir()
+    (shop / name).write_text("nothing of ours")
+    assert run(shop).exit_code == 0
+
+
+def test_a_manifest_of_another_format_is_recognised(shop: Path) -> None:
+    (shop / "Activate.yaml").write_text("- layer: 1\n  resources: []\n")
+    result = run(shop / "Activate.yaml")
+    assert result.exit_code == 2
+    assert "this looks like YAML: convert it to JSON" in result.output

@@ -152,7 +152,7 @@ def test_sweep(function: Functions, cloud: Cloud) -> None:
     running = an_execution("01RUN", application="news", status=ExecutionStatus.RUNNING, current_layer=1)
     assert cloud.table.create(running, [a_layer(status="RUNNING")], [resource], an_approval(), T0)
     assert function("sweep").invoke({}) == {"wakeUpsSent": 2}
-    assert [message["executionId"] for message, _ in cloud.sent("APPROVAL_QUEUE_URL")] == ["01OTHER"]
+    assert [message["executionId"] for message, _ in cloud.sent("PREFLIGHT_QUEUE_URL")] == ["01OTHER"]
     assert [message["executionId"] for message, _ in cloud.sent("START_QUEUE_URL")] == ["01RUN"]
 
 
@@ -196,7 +196,7 @@ def test_publish_changes(function: Functions, approved: Cloud) -> None:
     assert function("publish_changes").invoke({"Records": records(approved)}) == {"batchItemFailures": []}
     (call,) = approved.made("PutEvents")
     sent = call.parameters["Entries"]
-    assert [entry["DetailType"] for entry in sent] == ["Execution Requested", "Approval Requested", "Approval Granted"]
+    assert [entry["DetailType"] for entry in sent] == ["Execution Requested", "Approval Granted"]
     assert {entry["EventBusName"] for entry in sent} == {BUS}
     assert [entry["Detail"] for entry in sent] == [entry.detail for entry in approved.table.timeline(ID)]
 
@@ -212,7 +212,7 @@ def test_publish_changes_leaves_other_regions_to_themselves(function: Functions,
 @pytest.mark.usefixtures("_bus")
 def test_publish_changes_goes_on_from_the_first_that_failed(function: Functions, approved: Cloud) -> None:
     taken, refused = {"EventId": "1"}, {"ErrorCode": "InternalFailure", "ErrorMessage": "no"}
-    approved.answer("events", "PutEvents", {"FailedEntryCount": 2, "Entries": [taken, refused, refused]}, status=200)
+    approved.answer("events", "PutEvents", {"FailedEntryCount": 1, "Entries": [taken, refused]}, status=200)
     given = records(approved)
     answer = function("publish_changes").invoke({"Records": given})
     outbox = [one["dynamodb"] for one in given if one["dynamodb"]["Keys"]["sk"]["S"].startswith("EVT#")]

@@ -13,9 +13,9 @@ from dr_core import flow
 from dr_core.events import execution_id
 from dr_core.links import LinkSigner, LinkToken
 from dr_core.records import ApprovalStatus, ExecutionStatus
-from dr_core.triggers import TokenHeld, Vote
+from dr_core.triggers import Preflown, TokenHeld, Vote
 from tests.support.control_plane import HOME, ID, OTHER, SHA, T0, Cloud, a_layer, a_resource, an_approval, an_execution, error
-from tests.support.deployed import BUCKET, MACHINE, PAGE, SECRET, SECRET_NAME, TOPIC, Function, announced, on_bus
+from tests.support.deployed import BUCKET, BUS, MACHINE, PAGE, SECRET, SECRET_NAME, TOPIC, Function, announced, on_bus
 
 Functions = Callable[[str], Function]
 REQUEST = {
@@ -101,12 +101,74 @@ def test_start_execution_gives_back_what_failed(function: Functions, cloud: Clou
     assert cloud.table.load(execution_id("event-1", T0))
 
 
+# --- preflight_execution ---
+
+
+def test_preflight_execution_looks_asks_and_measures(function: Functions, cloud: Cloud, capsys: pytest.CaptureFixture[str]) -> None:
+    """Lamp is no module of the product: what preflight says of it is said of every resource that it cannot look at."""
+    assert cloud.table.create(an_execution(), [a_layer()], [a_resource()], an_approval(), T0)
+    assert function("preflight_execution").deliver(*announced(cloud, ID, "Execution Requested")) == []
+    assert sorted(cloud.events()) == ["Approval Requested", "Execution Requested", "Preflight Completed"]
+    (report,) = cloud.table.preflights(ID)
+    assert [(one["severity"], one["code"]) for one in report["findings"]] == [("ERROR", "UnknownModule")]
+    measured = [json.loads(line) for line in capsys.readouterr().out.splitlines() if '"_aws"' in line]
+    assert [(one["PreflightErrors"], one["PreflightWarnings"], one["service"]) for one in measured] == [([1.0], [0.0], "dr-orchestrator")]
+
+
+def test_preflight_execution_twice(function: Functions, cloud: Cloud) -> None:
+    assert cloud.table.create(an_execution(), [a_layer()], [a_resource()], an_approval(), T0)
+    body = announced(cloud, ID, "Execution Requested")[0]
+    function("preflight_execution").deliver(body)
+    before = cloud.items()
+    assert function("preflight_execution").deliver(body, body, BROKEN) == ["3"]
+    assert cloud.items() == before
+
+
+# --- request_preflights ---
+
+
+def test_request_preflights(function: Functions, cloud: Cloud) -> None:
+    """Each application that is registered and has not opted out, for the phases that it has; each request once."""
+    boto3.client("events").create_event_bus(Name=BUS)
+    s3 = boto3.client("s3")
+    s3.create_bucket(Bucket=BUCKET, CreateBucketConfiguration={"LocationConstraint": "us-west-2"})
+    regions = {"regions": {"primary": "us-east-1", "standby": "us-west-2"}}
+    files = {
+        "shop/application.json": {"application": "shop", **regions},
+        "shop/Instantiate.json": MANIFEST,
+        "shop/Activate.json": MANIFEST,
+        "shop/Cleanup.json": MANIFEST,
+        "blog/application.json": {"application": "blog", **regions, "preflight": False},
+        "blog/Activate.json": MANIFEST,
+        "news/application.json": {"application": "news"},
+        "wiki/Activate.json": MANIFEST,
+    }
+    for key, body in files.items():
+        s3.put_object(Bucket=BUCKET, Key=key, Body=json.dumps(body))
+    for _ in range(2):
+        assert function("request_preflights").invoke({"scheduledTime": "2031-03-01T12:00:00Z"}) == {"requested": 2}
+    sent = [json.loads(entry["Detail"]) for call in cloud.made("PutEvents") for entry in call.parameters["Entries"]]
+    assert [(one["application"], one["phase"], one["targetRegion"], one["dryRun"]) for one in sent[:2]] == [
+        ("shop", "INSTANTIATE", "us-west-2", True),
+        ("shop", "ACTIVATE", "us-west-2", True),
+    ]
+    assert sent[:2] == sent[2:], "the same schedule asks for the same, by its client tokens"
+    assert len({one["clientToken"] for one in sent}) == 2
+
+
 # --- start_approval ---
+
+
+def asked(cloud: Cloud) -> list[str]:
+    """`Approval Requested`, as preflight leads to it."""
+    state = cloud.table.load(ID)
+    assert state and flow.follow(cloud.table, state, Preflown(0, 0, 1), cloud.clock)
+    return announced(cloud, ID, "Approval Requested")
 
 
 def test_start_approval(function: Functions, waiting: Cloud) -> None:
     waiting.answer("states", "StartExecution", {"executionArn": "arn"}, status=200)
-    assert function("start_approval").deliver(*announced(waiting, ID, "Approval Requested")) == []
+    assert function("start_approval").deliver(*asked(waiting)) == []
     (call,) = waiting.made("StartExecution")
     assert (call.parameters["stateMachineArn"], call.parameters["name"]) == (MACHINE, ID)
     assert json.loads(call.parameters["input"]) == {"executionId": ID}
@@ -114,13 +176,13 @@ def test_start_approval(function: Functions, waiting: Cloud) -> None:
 
 def test_start_approval_twice(function: Functions, waiting: Cloud) -> None:
     waiting.answer("states", "StartExecution", error("ExecutionAlreadyExists"))
-    assert function("start_approval").deliver(*announced(waiting, ID, "Approval Requested")) == []
+    assert function("start_approval").deliver(*asked(waiting)) == []
 
 
 def test_start_approval_gives_back_what_failed(function: Functions, waiting: Cloud) -> None:
     waiting.answer("states", "StartExecution", error("ServiceUnavailable"), {"executionArn": "arn"})
     waiting._answers["states", "StartExecution"][1] = ({"executionArn": "arn"}, 200)
-    body = announced(waiting, ID, "Approval Requested")[0]
+    body = asked(waiting)[0]
     assert function("start_approval").deliver(body, BROKEN, body) == ["1", "2"]
 
 

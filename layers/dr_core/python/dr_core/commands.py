@@ -76,11 +76,13 @@ def _pause(trigger: Command, state: State, now: datetime) -> Move:
 
 def _resume(trigger: Command, state: State, now: datetime) -> Move:
     _demand(state, trigger, ExecutionStatus.PAUSED)
-    change = on_execution(state.execution, status=ExecutionStatus.RUNNING, resumed_at=now, due_at=now + LOST_AFTER)
+    change = on_execution(state.execution, status=ExecutionStatus.RUNNING, due_at=now + LOST_AFTER)
     return Move((change,), (Event(DetailType.EXECUTION_RESUMED, _by(trigger)),))
 
 
 def _cancel(trigger: Command, state: State, now: datetime) -> Move:
+    if state.execution.dry_run:
+        raise NotAllowedError("a dry run holds nothing up and ends by itself")
     live = (ExecutionStatus.RUNNING, ExecutionStatus.PAUSED, ExecutionStatus.FAILED)
     _demand(state, trigger, ExecutionStatus.PENDING_APPROVAL, *live)
     why = f"cancelled by {trigger.actor}: {trigger.reason}"
@@ -127,7 +129,7 @@ def _reopen(state: State, trigger: Command, now: datetime) -> tuple[list[Change]
     if layer is None or layer.status not in (LayerStatus.RUNNING, LayerStatus.FAILED):
         raise NotAllowedError(f"{trigger.name} needs a current layer that is RUNNING or FAILED")
     changes = [
-        on_execution(state.execution, status=ExecutionStatus.RUNNING, due_at=now + LOST_AFTER, resumed_at=now, outcome_detail=""),
+        on_execution(state.execution, status=ExecutionStatus.RUNNING, due_at=now + LOST_AFTER, outcome_detail=""),
         on_layer(layer, status=LayerStatus.RUNNING, epoch=layer.epoch + 1, ended_at=None),
     ]
     events = [Event(DetailType.LAYER_REOPENED, {"layer": layer.number, "epoch": layer.epoch + 1, **_by(trigger)})]
@@ -140,7 +142,8 @@ def _retry(trigger: Command, state: State, now: datetime) -> Move:
     _demand(state, trigger, ExecutionStatus.RUNNING, ExecutionStatus.FAILED)
     chosen = _chosen(trigger, state, frozenset({ResourceStatus.FAILED, ResourceStatus.TIMED_OUT}))
     changes, events = _reopen(state, trigger, now)
-    changes += [on_resource(r, status=ResourceStatus.PENDING, spent=0, failure=None, ended_at=None, deadline_at=None) for r in chosen]
+    afresh = {"status": ResourceStatus.PENDING, "spent": 0, "step": 0, "failure": None, "ended_at": None, "deadline_at": None}
+    changes += [on_resource(r, **afresh) for r in chosen]
     events += [about(r, DetailType.RESOURCE_RETRIED, **_by(trigger)) for r in chosen]
     return Move(tuple(changes), tuple(events))
 

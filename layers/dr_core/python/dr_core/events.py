@@ -5,9 +5,9 @@ import json
 import re
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Annotated, Literal
+from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, StrictBool, StringConstraints, ValidationError, model_validator
 from pydantic.alias_generators import to_camel
 from ulid import ULID
 
@@ -30,7 +30,8 @@ class ExecutionRequested(BaseModel):
     """An operator's wish to run a phase: the detail of `Execution Requested` from source `dr.operator`.
 
     `mode` may be left out except for ACTIVATE, where nobody may guess whether data loss is accepted; it is `planned` then.
-    `manifest` is a key in the manifest bucket, by default `<application>/<Phase>.json`. `requestedBy` is a claim.
+    `manifest` is a key in the manifest bucket, by default `<application>/<Phase>.json`. `requestedBy` is a claim. `dryRun`: only look,
+    and say which calls would be made; nothing is changed, locked or approved.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, alias_generator=to_camel)
@@ -41,7 +42,7 @@ class ExecutionRequested(BaseModel):
     target_region: Region
     mode: Mode | None = None
     manifest: Text | None = None
-    dry_run: Literal[False] = False
+    dry_run: StrictBool = False
     client_token: Name | None = None
     requested_by: Text
     reason: Text
@@ -78,7 +79,7 @@ def _problem(location: tuple[int | str, ...], kind: str, message: str) -> Proble
     remedies = {
         "extra_forbidden": f"known are {', '.join(known)}",
         "missing": "add it",
-        "literal_error": "leave it out",
+        "bool_type": "write true or false, without quotes",
     }
     return Problem("Execution Requested", "", "", key, message.removeprefix("Value error, "), remedies.get(kind, ""))
 

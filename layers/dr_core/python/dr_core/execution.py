@@ -6,6 +6,7 @@ or late: whoever wakes next finds the same thing to do.
 """
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import singledispatch
 
@@ -40,12 +41,15 @@ from dr_core.records import (
     ResourceStatus,
     State,
 )
-from dr_core.triggers import Asked, Captured, Checked, Claim, Expire, Outcome, Started, TokenHeld, Trigger, Vote, Wake
+from dr_core.triggers import Asked, Captured, Checked, Claim, Expire, Outcome, Preflown, Started, TokenHeld, Trigger, Vote, Wake
 
 # Past its deadline a resource is first given to a last observation; the sweep ends it only when that never came.
 DEADLINE_GRACE = timedelta(seconds=120)
 # An act shows in what the service reports within this time; later, what still has not begun was lost or undone, and is a failure.
 NOT_STARTED_GRACE = timedelta(seconds=60)
+# People are asked without a preflight that has not come by then, and a dry run without one has failed.
+PREFLIGHT_WITHIN = timedelta(seconds=180)
+DRY_RUN_WITHIN = timedelta(seconds=900)
 _LONGEST_REASON = 1000  # a hundred names would be too much for an event
 
 
@@ -63,8 +67,12 @@ def lost_wake_ups(state: State, now: datetime) -> tuple[Event, ...]:
     """The events that should have led to something by now, derived from the state alone; the sweep sends them again."""
     execution, approval = state.execution, state.approval
     lost = []
+    before_approval = execution.status in (ExecutionStatus.PLANNING, ExecutionStatus.PENDING_APPROVAL)
+    if before_approval and execution.preflight_at is None and now >= execution.requested_at + LOST_AFTER:
+        lost.append(Event(DetailType.EXECUTION_REQUESTED))
     unasked = approval is not None and approval.status is ApprovalStatus.PENDING and approval.asked_at is None
-    if execution.status is ExecutionStatus.PENDING_APPROVAL and unasked and now >= execution.requested_at + LOST_AFTER:
+    preflight_due = execution.preflight_at or execution.requested_at + PREFLIGHT_WITHIN
+    if execution.status is ExecutionStatus.PENDING_APPROVAL and unasked and now >= preflight_due + LOST_AFTER:
         lost.append(Event(DetailType.APPROVAL_REQUESTED))
     for resource in state.resources:
         if resource.due_at is None or now < resource.due_at or execution.status.is_terminal:
@@ -88,6 +96,7 @@ def _decide(trigger: Trigger, state: State, now: datetime) -> Move | None:
 @_decide.register
 def _(trigger: Wake, state: State, now: datetime) -> Move | None:
     by_status: Mapping[ExecutionStatus, Callable[[State, datetime], Move | None]] = {
+        ExecutionStatus.PLANNING: _give_up_planning,
         ExecutionStatus.PENDING_APPROVAL: _follow_approval,
         ExecutionStatus.RUNNING: _advance,
         ExecutionStatus.PAUSED: _time_out,
@@ -95,6 +104,38 @@ def _(trigger: Wake, state: State, now: datetime) -> Move | None:
     }
     step = by_status.get(state.execution.status)
     return step(state, now) if step else None
+
+
+def _give_up_planning(state: State, now: datetime) -> Move | None:
+    execution = state.execution
+    if now < execution.requested_at + DRY_RUN_WITHIN:
+        return None
+    why = f"the dry run did not end within {DRY_RUN_WITHIN.seconds} s: look into the log of the preflight function"
+    return _end_dry_run(state, ExecutionStatus.EXPIRED, DetailType.EXECUTION_EXPIRED, why, now)
+
+
+def _end_dry_run(state: State, status: ExecutionStatus, detail_type: DetailType, why: str, now: datetime, *events: Event) -> Move:
+    """A dry run has no lock to free."""
+    change = on_execution(state.execution, status=status, ended_at=now, due_at=None, outcome_detail=why, preflight_at=now)
+    return Move((change,), (*events, Event(detail_type, {"outcome": status, "reason": why})))
+
+
+@_decide.register
+def _(trigger: Preflown, state: State, now: datetime) -> Move | None:
+    execution, approval = state.execution, state.approval
+    found = {"errors": trigger.errors, "warnings": trigger.warnings, "calls": trigger.calls, "lagSeconds": trigger.lag_seconds}
+    completed = Event(DetailType.PREFLIGHT_COMPLETED, found)
+    if execution.preflight_at is not None:
+        return None
+    if execution.status is ExecutionStatus.PLANNING:
+        why = f"dry run: {trigger.calls} calls planned, {trigger.errors} errors and {trigger.warnings} warnings found, nothing changed"
+        return _end_dry_run(state, ExecutionStatus.SUCCEEDED, DetailType.EXECUTION_COMPLETED, why, now, completed)
+    if execution.status is not ExecutionStatus.PENDING_APPROVAL or approval is None:
+        return None
+    flown = on_execution(execution, preflight_at=now)
+    if approval.status is not ApprovalStatus.PENDING or approval.asked_at is not None:
+        return Move((flown,), (completed,))  # it came late: people were asked without it
+    return Move((flown, on_approval(approval)), (completed, Event(DetailType.APPROVAL_REQUESTED)))
 
 
 def _follow_approval(state: State, now: datetime) -> Move | None:
@@ -147,7 +188,7 @@ def _time_out(state: State, now: datetime) -> Move | None:
     ]
     if not late:
         return None
-    return move_of(_timed_out(state, resource, now) for resource in late[:RESOURCES_PER_MOVE])
+    return move_of(_timed_out(resource, now) for resource in late[:RESOURCES_PER_MOVE])
 
 
 _IN_FLIGHT = frozenset({ResourceStatus.STARTING, ResourceStatus.WAITING})
@@ -328,7 +369,10 @@ def _(trigger: Captured, state: State, now: datetime) -> Move | None:
     resource = _held(state, trigger)
     if resource is None or resource.before is not None:
         return None
-    return Move((on_resource(resource, before=trigger.before),))
+    captured = on_resource(resource, before=trigger.before, lag_seconds=trigger.lag_seconds)
+    if trigger.lag_seconds is None:
+        return Move((captured,))
+    return Move((captured,), (about(resource, DetailType.RESOURCE_MEASURED, lagSeconds=round(trigger.lag_seconds, 3)),))
 
 
 @_decide.register
@@ -358,7 +402,7 @@ def _(trigger: Checked, state: State, now: datetime) -> Move | None:
         return None
     ended = _ended_by(state, resource, trigger.outcome, trigger.jitter, now)
     if ended is None and resource.deadline_at and now >= resource.deadline_at:
-        ended = _timed_out(state, resource, now)
+        ended = _timed_out(resource, now)
     if ended is not None:
         return Move((ended[0],), (ended[1],))
     failure = trigger.outcome.failure
@@ -371,6 +415,9 @@ def _ended_by(state: State, resource: Resource, outcome: Outcome, jitter: float,
     checking = resource.status is ResourceStatus.WAITING
     if outcome.kind == "DONE":
         return ended(resource, ResourceStatus.SUCCEEDED, DetailType.RESOURCE_SUCCEEDED, now, outcome.detail, None)
+    # Without a `before` nobody has acted yet: what was found under way and waited for was not ours, and has come to nothing.
+    if outcome.kind == "NEXT_STEP" or (outcome.kind == "NOT_STARTED" and checking and resource.before is None):
+        return _next_step(resource, outcome, now)
     failure = outcome.failure
     if outcome.kind == "NOT_STARTED" and checking and resource.started_at and now >= resource.started_at + NOT_STARTED_GRACE:
         why = f"{resource.name} ({resource.module}) was acted on, but nothing has begun: {outcome.detail}"
@@ -382,17 +429,39 @@ def _ended_by(state: State, resource: Resource, outcome: Outcome, jitter: float,
             return None  # the act may have been carried out, or only the observation failed: observe again
         if failure.error_class is ErrorClass.THROTTLED:
             if resource.deadline_at is not None and now >= resource.deadline_at:
-                return _timed_out(state, resource, now)
+                return _timed_out(resource, now)
             return _retry_later(resource, failure, now, jitter, spent=resource.spent)
     if failure.error_class is not ErrorClass.TERMINAL and resource.spent + 1 < resource.max_attempts:
         return _retry_later(resource, failure, now, jitter, spent=resource.spent + 1)
     return ended(resource, ResourceStatus.FAILED, DetailType.RESOURCE_FAILED, now, "", failure)
 
 
+def _next_step(resource: Resource, outcome: Outcome, now: datetime) -> tuple[Change, Event]:
+    """Ask for the act again, as an attempt that spends none. A deadline that is over ends it like any other."""
+    if resource.deadline_at and now >= resource.deadline_at:
+        return _timed_out(replace(resource, detail=outcome.detail), now)
+    change = on_resource(
+        resource,
+        status=ResourceStatus.REQUESTED,
+        attempt=resource.attempt + 1,
+        step=resource.step + 1,
+        detail=outcome.detail,
+        percent=outcome.percent,
+        next_at=None,
+        due_at=now + LOST_AFTER,
+        lease_owner=None,
+        lease_until=None,
+    )
+    return change, about(resource, DetailType.RESOURCE_REQUESTED, attempt=resource.attempt + 1, afterStep=outcome.detail)
+
+
 def _deadline(resource: Resource, now: datetime) -> datetime:
-    """Each attempt has its full time, but for one that follows a throttled one: else throttling without end would have none."""
+    """Each attempt has its full time, but for one that follows a throttled one: else throttling without end would have none.
+
+    All steps of an operation share the time of its first.
+    """
     throttled = resource.failure is not None and resource.failure.error_class is ErrorClass.THROTTLED
-    if throttled and resource.deadline_at is not None:
+    if (throttled or resource.step) and resource.deadline_at is not None:
         return resource.deadline_at
     return now + timedelta(seconds=resource.timeout_seconds)
 
@@ -404,6 +473,7 @@ def _retry_later(resource: Resource, failure: Failure, now: datetime, jitter: fl
         resource,
         status=ResourceStatus.RETRY_WAIT,
         spent=spent,
+        step=0 if spent > resource.spent else resource.step,
         failure=failure,
         next_at=retry_at,
         due_at=retry_at,
@@ -413,7 +483,7 @@ def _retry_later(resource: Resource, failure: Failure, now: datetime, jitter: fl
     return change, about(resource, DetailType.RESOURCE_FAILED, error=error_fields(failure), willRetry=True, retryAt=text(retry_at))
 
 
-def _timed_out(state: State, resource: Resource, now: datetime) -> tuple[Change, Event]:
+def _timed_out(resource: Resource, now: datetime) -> tuple[Change, Event]:
     seen = resource.detail or "nothing"
     why = f"{resource.name} ({resource.module}) had not reached its goal after {resource.timeout_seconds} s; last seen: {seen}"
     failure = Failure("TimedOut", ErrorClass.RETRYABLE, why)

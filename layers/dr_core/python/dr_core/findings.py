@@ -14,6 +14,21 @@ Path = tuple[str | int, ...]
 
 _MOST = 200  # of one ValidationError: nobody reads more
 _LONGEST = 64  # characters of a word that are compared and shown
+_REMEDIES = {
+    "missing": "add it",
+    "dict_type": "write an object: {...}",
+    "model_type": "write an object: {...}",
+    "list_type": "write an array: [...]",
+    "tuple_type": "write an array: [...]",
+    "bool_type": "write true or false",
+    "bool_parsing": "write true or false",
+    "int_type": "write it in digits, such as 4",
+    "int_parsing": "write it in digits, such as 4",
+    "int_from_float": "write it in digits, such as 4",
+    "string_type": "write one string, in quotes",
+    "string_too_short": "write it",
+    "too_short": "write at least one",
+}
 _MESSAGES = {
     "missing": "this key is missing",
     "extra_forbidden": "unknown key",
@@ -60,9 +75,13 @@ def did_you_mean(word: str, known: Collection[str], synonyms: Mapping[str, str] 
     candidates = {_plain(one): one for one in known} | {_plain(wrong): right for wrong, right in (synonyms or {}).items() if right in known}
     if plain in candidates:
         return candidates[plain]
-    related = [one for one in candidates if min(len(one), len(plain)) >= 3 and (one.startswith(plain) or plain.startswith(one))]
+    related = [one for one in candidates if min(len(one), len(plain)) >= 3 and _is_related(one, plain)]
     near = difflib.get_close_matches(plain, related, 1, 0) or difflib.get_close_matches(plain, candidates, 1)
     return candidates[near[0]] if near else None
+
+
+def _is_related(one: str, other: str) -> bool:
+    return one.startswith(other) or other.startswith(one)
 
 
 def _plain(word: str) -> str:
@@ -83,11 +102,13 @@ def explain(
     ignore: Callable[[ErrorDetails], bool] = lambda _: False,
     synonyms: Mapping[str, str] | None = None,
     also: Collection[str] = (),
+    elsewhere: Callable[[str, Collection[type[BaseModel]], str | None], str | None] = lambda key, models, near: None,
 ) -> list[Finding]:
     """What `model` found wrong with `raw`. No finding shows a value, only keys: values may be confidential.
 
     A key that is missing because it is misspelt is one finding, and so is a value that fits none of several types. `ignore` drops
-    errors; `synonyms` are wrong words with the right ones; `also` are keys that are taken out of the input before the model sees it.
+    errors; `synonyms` are wrong words with the right ones; `also` are keys that are taken out of the input before the model sees it;
+    `elsewhere(key, models, near)` says where a key belongs that the models do not have, None if it does not know better than `near`.
     """
     details = [detail for detail in error.errors(include_url=False) if not ignore(detail)]
     found: dict[Path, tuple[Finding, bool]] = {}
@@ -97,12 +118,15 @@ def explain(
         is_extra = detail["type"] == "extra_forbidden"
         models, field = _follow(model, detail["loc"][:-1] if is_extra else detail["loc"])
         message = _message(detail)
-        remedy = str((detail.get("ctx") or {}).get("remedy", (field.description if field else None) or ""))
+        own = (field.description if field else None) or _REMEDIES.get(detail["type"], "")
+        remedy = str((detail.get("ctx") or {}).get("remedy", own))
         if is_extra:
             known = [name for one in models for key, each in one.model_fields.items() for name in _names(key, each)] + list(also)
             word = str(path[-1])
-            remedy = suggestion(word, known, synonyms)
-            meant.add((*path[:-1], did_you_mean(word, known, synonyms) or word))
+            right = did_you_mean(word, known, synonyms)
+            place = None if right and _is_related(_plain(right), _plain(word)) else elsewhere(word, models, right)
+            remedy = place or suggestion(word, known, synonyms)
+            meant.add((*path[:-1], word if place else right or word))
         if path in found and found[path][0].message != message:
             message = f"{found[path][0].message} or {message.removeprefix('must be ')}"
         found[path] = (Finding(path, message, remedy), of_union or detail["type"] == "too_short")
@@ -150,7 +174,10 @@ def _follow(model: type[BaseModel], loc: Path) -> tuple[list[type[BaseModel]], F
     for step in loc:
         fields = [each for one in models for key, each in one.model_fields.items() if step in _names(key, each)]
         if fields:
-            field, models = fields[0], list(_models_in(fields[0].annotation))
+            field = fields[0]
+            # A validator that takes other forms than the field's own type says so for the schema.
+            forms = [getattr(one, "json_schema_input_type", None) for one in field.metadata]
+            models = [model for annotation in (field.annotation, *forms) for model in _models_in(annotation)]
     return models, field
 
 

@@ -7,6 +7,8 @@
 | EXEC#<id> | RES#<layer>-<index> | a resource |
 | EXEC#<id> | APPR | the approval |
 | EXEC#<id> | EVT#<ulid> | an event: outbox and audit trail |
+| EXEC#<id> | PREFLIGHT#<layer>-<index> | what preflight found of a resource, and the calls that its act would make |
+| EXEC#<id> | CALLS#<layer>-<index>#<ulid> | the AWS calls of one claim or check of a resource |
 | EXEC#<id> | REFUSAL | a request that was not accepted |
 | LOCK#<application>#<Region> | LOCK | who may act there |
 | TOKEN#<application>#<token> | TOKEN | the execution that a client token started |
@@ -121,8 +123,9 @@ class ExecutionItem(DueItem):
     requested_at = MomentAttribute()
     started_at = MomentAttribute(null=True)
     ended_at = MomentAttribute(null=True)
-    resumed_at = MomentAttribute(null=True)
     client_token = UnicodeAttribute(null=True)
+    dry_run = BooleanAttribute(default=False)
+    preflight_at = MomentAttribute(null=True)
     outcome_detail = UnicodeAttribute(default="")
 
 
@@ -155,7 +158,9 @@ class ResourceItem(DueItem):
     max_attempts = NumberAttribute()
     timeout_seconds = NumberAttribute()
     lease_seconds = NumberAttribute()
+    max_lag_seconds = NumberAttribute()
     best_effort = BooleanAttribute()
+    step = NumberAttribute(default=0)
     lease_owner = UnicodeAttribute(null=True)
     lease_until = MomentAttribute(null=True)
     deadline_at = MomentAttribute(null=True)
@@ -167,6 +172,7 @@ class ResourceItem(DueItem):
     failure = FailureAttribute(null=True)
     handles = UnicodeAttribute(null=True)
     before = UnicodeAttribute(null=True)
+    lag_seconds = NumberAttribute(null=True)
 
 
 class ApprovalItem(DueItem):
@@ -199,6 +205,21 @@ class EventItem(Item):
     home = UnicodeAttribute()
 
 
+class PreflightItem(Item):
+    """preflight.Report, as JSON."""
+
+    at = MomentAttribute()
+    report: JSONAttribute = JSONAttribute()
+
+
+class CallsItem(Item):
+    """What an executor called for one attempt of a resource: calls.Call each, as JSON."""
+
+    attempt = NumberAttribute()
+    at = MomentAttribute()
+    calls: JSONAttribute = JSONAttribute()
+
+
 class RefusalItem(Item):
     """A request that was not accepted, with everything wrong with it."""
 
@@ -216,4 +237,15 @@ class TokenItem(Item):
     execution_id = UnicodeAttribute()
 
 
-ITEMS: tuple[type[Item], ...] = (ExecutionItem, LayerItem, ResourceItem, ApprovalItem, LockItem, EventItem, RefusalItem, TokenItem)
+ITEMS: tuple[type[Item], ...] = (
+    ExecutionItem,
+    LayerItem,
+    ResourceItem,
+    ApprovalItem,
+    LockItem,
+    EventItem,
+    PreflightItem,
+    CallsItem,
+    RefusalItem,
+    TokenItem,
+)

@@ -4,7 +4,7 @@ A manifest is an array of layers, or an object that holds them as `layers` besid
 """
 
 import json
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from itertools import islice
 from typing import Annotated, Any, Literal
@@ -13,7 +13,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Discriminator, Fiel
 from pydantic_core import PydanticCustomError
 
 from dr_core.errors import InvalidInputError, Problem
-from dr_core.findings import Finding, Path, dotted, explain, shown
+from dr_core.findings import Finding, Path, dotted, explain, shown, suggestion
 from dr_core.json_document import NotJsonError, read_json
 from dr_core.manifest_rules import (
     MAX_LAYERS,
@@ -103,6 +103,11 @@ class Resource(_Model):
     max_attempts: Annotated[int, Field(ge=1, le=10), NOT_BOOL] | None = Field(
         None, alias="maxAttempts", description="tries, instead of the module's own number"
     )
+    max_lag_seconds: Annotated[int, Field(ge=0, le=86400), NOT_BOOL] | None = Field(
+        None,
+        alias="maxLagSeconds",
+        description="seconds of data that a planned ACTIVATE may find not yet replicated, instead of the module's own limit",
+    )
     best_effort: bool = Field(False, alias="bestEffort", description="whether its failure leaves the layer successful")
 
 
@@ -126,6 +131,26 @@ class Manifest(_Model):
     phase: AnyPhase | None = Field(None, description="the phase, as the file is called")
     policy: Policy = Field(default=Policy(), description='such as {"onFailure": "drain"}, for the layers without one of their own')
     layers: tuple[Layer, ...] = Field(min_length=1, max_length=MAX_LAYERS, description='objects with "layer" and "resources"')
+
+
+# Each model with the place of its keys, for keys that stand in the wrong one.
+_PLACES: tuple[tuple[type[BaseModel], str], ...] = (
+    (Resource, "each resource that it is meant for"),
+    (Layer, "a layer"),
+    (Policy, '"policy": {...}'),
+    (Manifest, 'the object that has "layers"'),
+)
+
+
+def _elsewhere(key: str, models: Collection[type[BaseModel]], near: str | None) -> str | None:
+    for model, place in _PLACES:
+        known = {(field.alias or name).casefold(): field.alias or name for name, field in model.model_fields.items()}
+        if model not in models and (right := known.get(key.casefold())):
+            return f"put {right} into {place}"
+    return f'put what the module needs into "parameters"; {suggestion("", RESOURCE_KEYS)}' if Resource in models and not near else None
+
+
+RESOURCE_KEYS = tuple(field.alias or name for name, field in Resource.model_fields.items())
 
 
 @dataclass(frozen=True)
@@ -156,7 +181,7 @@ def parse_manifest(text: bytes | str, file: str, application: str | None, phase:
 def read_manifest(text: bytes | str, file: str, application: str | None, phase: Phase | None) -> Reading:
     """Like parse_manifest, but hands over what is sound beside what is not, instead of raising."""
     try:
-        document, findings = read_json(text)
+        document, findings = read_json(text, '[{"layer": 1, "resources": [...]}]')
         if misplaced := stray(document):
             raise NotJsonError(misplaced)
     except NotJsonError as error:
@@ -171,7 +196,7 @@ def read_manifest(text: bytes | str, file: str, application: str | None, phase: 
     try:
         manifest = Manifest.model_validate(plain)
     except ValidationError as error:
-        findings += explain(error, body, Manifest, synonyms=SYNONYMS)
+        findings += explain(error, body, Manifest, synonyms=SYNONYMS, elsewhere=_elsewhere)
     problems = at_most([_located(file, body, finding, bare=body is not document) for finding in findings])
     return Reading(None if problems else manifest, tuple(islice(_sound(plain), MAX_RESOURCES)), problems, own_phase_of(body))
 

@@ -3,6 +3,7 @@
 The functions take the document as an object with `layers`; the paths of their findings begin there.
 """
 
+import json
 from collections.abc import Iterator
 from typing import Annotated, Any
 
@@ -12,12 +13,25 @@ from pydantic_core import PydanticCustomError
 from dr_core.findings import Finding, Path, shown
 from dr_core.phases import Phase
 
+_ACCOUNT = "AccountId"
+_ACCOUNT_REMEDY = "in quotes, since a number loses its leading zeros; no dashes; no reference, which is resolved in that account"
 MAX_LAYERS = 20
 MAX_RESOURCES_PER_LAYER = 100
 MAX_RESOURCES = 500
-SYNONYMS = {"resourceType": "action", "type": "action", "module": "action", "name": "resourceName", "failurePolicy": "policy"}
-_ACCOUNT = "AccountId"
-_ACCOUNT_REMEDY = "in quotes, since a number loses its leading zeros, and no reference: those are resolved in that account"
+SYNONYMS = {
+    "resourceType": "action",
+    "type": "action",
+    "module": "action",
+    "name": "resourceName",
+    "account": _ACCOUNT,
+    "accountNumber": _ACCOUNT,
+    "properties": "parameters",
+    "failurePolicy": "policy",
+    "lifecyclePhase": "phase",
+    "number": "layer",
+    "wave": "layer",
+    "waves": "layers",
+}
 
 
 def _refuse_bool(value: object) -> object:
@@ -44,9 +58,10 @@ _LAYER_NUMBER: TypeAdapter[int] = TypeAdapter(LayerNumber)
 
 
 def broken_rules(body: dict[str, Any], application: str | None, phase: Phase | None) -> Iterator[Finding]:
-    """Layers out of order, namesakes, too many resources, and a manifest that says it is for something else."""
+    """Layers out of order, namesakes, targets that stand twice in a layer, too many resources, and a manifest for something else."""
     yield from _out_of_order(body)
     yield from _namesakes(body)
+    yield from _twins(body)
     yield from _too_many(body)
     yield from _contradictions(body, application, phase)
 
@@ -76,16 +91,50 @@ def stray(document: object) -> Finding | None:
     form = '[{"layer": 1, "resources": [{"action": ..., "resourceName": ..., "parameters": ...}]}]'
     if not isinstance(document, list | dict):
         return Finding((), "a manifest is an array of layers", form)
-    if isinstance(document, dict) and "layers" not in document and document.keys() & {"layer", "resources"}:
-        return Finding((), "this is one layer, and a manifest is an array of layers", f"put it into an array: {form}")
+    if isinstance(document, dict) and (found := _something_else(document, form)):
+        return found
     for one in (document if isinstance(document, list) else [document])[:1]:
-        if (
-            isinstance(one, dict)
-            and not one.keys() & {"layer", "layers", "resources"}
-            and one.keys() & {"action", *SYNONYMS, "resourceName"}
-        ):
+        keys = _keys(one)
+        if not keys & {"layer", "layers", "resources"} and keys & {"action", "resourcetype", "resourcename", "type", "module"}:
             return Finding((), "these are resources, and a manifest is an array of layers", f"put them into a layer: {form}")
     return None
+
+
+def _something_else(document: dict[str, Any], form: str) -> Finding | None:
+    """What the object is where it is not a manifest, as far as that can be told."""
+    keys = _keys(document)
+    if "layers" in keys:
+        return None
+    if "awstemplateformatversion" in keys or any(_kind(one).startswith("AWS::") for one in _values(document.get("Resources"))):
+        return Finding((), "this is a CloudFormation template", f"a manifest is an array of layers: {form}")
+    if {"startat", "states"} <= keys:
+        return Finding((), "this is a state machine", f"a manifest is an array of layers: {form}")
+    if keys & {"sourceregion", "detail-type", "detailtype"}:
+        return Finding((), "this is a request for an execution", f"a manifest is an array of layers: {form}")
+    if {"application", "regions"} <= keys:
+        return Finding((), "this is an application's registration", "call the file application.json")
+    if keys & {phase.lower() for phase in Phase}:
+        return Finding((), "manifests of several phases in one file", f"a file for each: {', '.join(one.file_name for one in Phase)}")
+    if keys & {"layer", "resources"}:
+        return Finding((), "this is one layer, and a manifest is an array of layers", f"put it into an array: {form}")
+    for key, value in document.items():
+        if _keys(value) & {"layer", "resources"}:
+            return Finding((), "the layers stand in an object, and a manifest is an array of layers", f"put them into an array: {form}")
+        if "layers" in _keys(value) or any(_keys(one) & {"layer", "resources"} for one in _values(value)[:1]):
+            return Finding((key,), "the manifest stands inside another object", "leave out what is around it")
+    return None
+
+
+def _keys(value: object) -> set[str]:
+    return {key.casefold() for key in value} if isinstance(value, dict) else set()
+
+
+def _values(value: object) -> list[Any]:
+    return list(value.values()) if isinstance(value, dict) else value if isinstance(value, list) else []
+
+
+def _kind(value: object) -> str:
+    return str(value.get("Type", "")) if isinstance(value, dict) else ""
 
 
 def _out_of_order(body: dict[str, Any]) -> Iterator[Finding]:
@@ -110,8 +159,28 @@ def _namesakes(body: dict[str, Any]) -> Iterator[Finding]:
             name = name_of(raw_resource)
             if name and name in seen:
                 path = ("layers", position, "resources", place, "resourceName")
-                yield Finding(path, f"two resources of this layer are called {shown(name)}", "rename one")
+                yield Finding(path, f"two resources of this layer are called {shown(name)}", "rename one, or remove it if it is the same")
             seen.add(name)
+
+
+def _twins(body: dict[str, Any]) -> Iterator[Finding]:
+    for position, raw_layer in children(body, "layers"):
+        seen: dict[str, tuple[int, str]] = {}
+        for place, raw_resource in children(raw_layer, "resources"):
+            name, parameters = name_of(raw_resource), raw_resource.get("parameters")
+            for at, item in enumerate(parameters if isinstance(parameters, list) else [parameters]):
+                if not isinstance(item, dict) or not isinstance(raw_resource.get("action"), str):
+                    continue
+                account = str(item.get(_ACCOUNT, raw_resource.get(_ACCOUNT)))
+                target = json.dumps([raw_resource["action"], {**item, _ACCOUNT: account}], sort_keys=True)
+                path: Path = ("layers", position, "resources", place, "parameters")
+                former = seen.get(target)
+                seen.setdefault(target, (place, name))
+                if former and former[0] == place:
+                    yield Finding((*path, at), "this target stands twice", "keep one")
+                elif former and former[1] != name:  # namesakes are reported as such
+                    message = f"the same target as in resource {shown(former[1])}, which runs at the same time"
+                    yield Finding(path, message, "keep one, or move one to a later layer")
 
 
 def _too_many(body: dict[str, Any]) -> Iterator[Finding]:

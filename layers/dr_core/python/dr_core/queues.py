@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from mypy_boto3_sqs import SQSClient
 
 _QUEUES: Mapping[DetailType, Name] = {
+    DetailType.EXECUTION_REQUESTED: "PREFLIGHT_QUEUE_URL",
     DetailType.APPROVAL_REQUESTED: "APPROVAL_QUEUE_URL",
     DetailType.RESOURCE_REQUESTED: "START_QUEUE_URL",
     DetailType.RESOURCE_WAITING: "CHECK_QUEUE_URL",

@@ -15,8 +15,12 @@ from dr_core.phases import Mode, Phase
 
 
 class ExecutionStatus(StrEnum):
-    """FAILED is halted: it waits for a person and keeps its locks. The terminal ones hold no lock."""
+    """FAILED is halted: it waits for a person and keeps its locks. The terminal ones hold no lock.
 
+    A dry run is PLANNING until its preflight and plan are stored; it never holds a lock and needs no approval.
+    """
+
+    PLANNING = "PLANNING"
     PENDING_APPROVAL = "PENDING_APPROVAL"
     RUNNING = "RUNNING"
     PAUSED = "PAUSED"
@@ -37,6 +41,7 @@ class ExecutionStatus(StrEnum):
 
 _LIVE = frozenset(
     {
+        ExecutionStatus.PLANNING,
         ExecutionStatus.PENDING_APPROVAL,
         ExecutionStatus.RUNNING,
         ExecutionStatus.PAUSED,
@@ -104,7 +109,10 @@ class ApprovalStatus(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Execution:
-    """One run of one phase of one application. `current_layer` is the number of the open layer, 0 before the first."""
+    """One run of one phase of one application. `current_layer` is the number of the open layer, 0 before the first.
+
+    `preflight_at`: when its preflight was stored. A `dry_run` ends there, and nothing is changed.
+    """
 
     id: str
     application: str
@@ -124,9 +132,10 @@ class Execution:
     requested_at: datetime
     started_at: datetime | None = None
     ended_at: datetime | None = None
-    resumed_at: datetime | None = None
     due_at: datetime | None = None
     client_token: str | None = None
+    dry_run: bool = False
+    preflight_at: datetime | None = None
     outcome_detail: str = ""
 
 
@@ -156,10 +165,12 @@ class Failure:
 
 @dataclass(frozen=True, slots=True)
 class Resource:
-    """One resource of a layer. `attempt` and `check_no` fence out messages of the past; `spent` counts the attempts that failed.
+    """One resource of a layer. `attempt` and `check_no` fence out messages of the past; `spent` counts the attempts that failed, `step`
+    the steps of a longer operation that were done: each next one is an attempt too, but spends none.
 
     `parameters` are as resolved, JSON text; `handles` what the module's act gave to its check, JSON text; `before` what the world was
-    before the first act, JSON text.
+    before the first act, JSON text. `lag_seconds`: the data not yet replicated when a failover began (None: nothing is, or it could
+    not be told); `max_lag_seconds`: the most that a planned one accepts.
     """
 
     id: str
@@ -175,7 +186,9 @@ class Resource:
     max_attempts: int
     timeout_seconds: int
     lease_seconds: int
+    max_lag_seconds: int = 60
     best_effort: bool = False
+    step: int = 0
     lease_owner: str | None = None
     lease_until: datetime | None = None
     deadline_at: datetime | None = None
@@ -188,6 +201,7 @@ class Resource:
     failure: Failure | None = None
     handles: str | None = None
     before: str | None = None
+    lag_seconds: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -277,6 +291,7 @@ class DetailType(StrEnum):
 
     EXECUTION_REQUESTED = "Execution Requested"
     EXECUTION_REFUSED = "Execution Refused"
+    PREFLIGHT_COMPLETED = "Preflight Completed"
     EXECUTION_STARTED = "Execution Started"
     EXECUTION_COMPLETED = "Execution Completed"
     EXECUTION_HALTED = "Execution Halted"
@@ -296,6 +311,7 @@ class DetailType(StrEnum):
     LAYER_COMPLETED = "Layer Completed"
     RESOURCE_REQUESTED = "Resource Requested"
     RESOURCE_STARTED = "Resource Started"
+    RESOURCE_MEASURED = "Resource Measured"
     RESOURCE_WAITING = "Resource Waiting"
     RESOURCE_SUCCEEDED = "Resource Succeeded"
     RESOURCE_FAILED = "Resource Failed"
@@ -306,5 +322,5 @@ class DetailType(StrEnum):
 
     @property
     def source(self) -> str:
-        """The event's `source`: `dr.execution`, `dr.approval`, `dr.layer` or `dr.resource`."""
+        """The event's `source`: `dr.execution`, `dr.preflight`, `dr.approval`, `dr.layer` or `dr.resource`."""
         return f"dr.{self.split()[0].lower()}"

@@ -26,6 +26,7 @@ _SSM = re.compile(r"resolve:ssm:([A-Za-z0-9_./-]+(?::[0-9]+)?)")
 _LOOKALIKE = re.compile(r"!import(value)?\b|!(ref|sub|getatt|findinmap|join|select)\s|\{\{\s*resolve:|resolve:[\w-]+", re.IGNORECASE)
 _FORMS = "write !Import Name, or resolve:ssm:/path with an optional :version"
 _DENIED = ("AccessDenied", "Unauthorized")
+_SHORTEST_SECRET = 4  # a shorter one stands in too much other text to be hidden there
 _NOT_THERE = ("ParameterNotFound", "ParameterVersionNotFound")
 
 T = TypeVar("T")
@@ -147,11 +148,11 @@ class Resolver:
         return known
 
 
-def resolve_secure(parameters: str, client: Any) -> Any:
+def resolve_secure(parameters: str, client: Any, secrets: set[str]) -> Any:
     """The parameters of a stored resource, from JSON text, as a module takes them: with the values of SecureStrings.
 
     `client` is boto3's for SSM in the target account and Region; without references it is not used. What this returns must not be
-    stored, logged or sent. Raises ModuleError when a value cannot be had.
+    stored, logged or sent; each value is added to `secrets`, by which a journal hides it. Raises ModuleError when one cannot be had.
     """
 
     def value_of(path: Path, text: str) -> object:
@@ -160,7 +161,9 @@ def resolve_secure(parameters: str, client: Any) -> Any:
             return text
         where = f"{text} at {'.'.join(str(step) for step in path)}"
         try:
-            return _value(client.get_parameter(Name=reference.parameter, WithDecryption=True)["Parameter"])
+            answer = client.get_parameter(Name=reference.parameter, WithDecryption=True)["Parameter"]
+            secrets.update(text for text in [answer["Value"], *answer["Value"].split(",")] if len(text) >= _SHORTEST_SECRET)
+            return _value(answer)
         except ClientError as error:
             code = error.response["Error"]["Code"]
             hopeless = code in _NOT_THERE or code.startswith((*_DENIED, "Validation", "Invalid"))

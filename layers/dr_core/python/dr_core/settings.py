@@ -21,6 +21,7 @@ Name = Literal[
     "START_QUEUE_URL",
     "CHECK_QUEUE_URL",
     "APPROVAL_QUEUE_URL",
+    "PREFLIGHT_QUEUE_URL",
     "AWS_REGION",
     "AWS_ACCOUNT_ID",
 ]

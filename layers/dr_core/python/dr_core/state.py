@@ -1,5 +1,6 @@
 """The state table: snapshots out, conditional moves in. With `items`, the only place that knows pynamodb."""
 
+import json
 import random
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -16,6 +17,7 @@ from pynamodb.expressions.update import Action
 from pynamodb.transactions import TransactWrite
 
 from dr_core import events
+from dr_core.calls import Call
 from dr_core.errors import OrchestratorError, Problem
 from dr_core.items import (
     APPROVAL_SK,
@@ -23,12 +25,14 @@ from dr_core.items import (
     ITEMS,
     REFUSAL_SK,
     ApprovalItem,
+    CallsItem,
     DueItem,
     EventItem,
     ExecutionItem,
     Item,
     LayerItem,
     LockItem,
+    PreflightItem,
     RefusalItem,
     ResourceItem,
     TokenItem,
@@ -53,6 +57,7 @@ from dr_core.records import (
 from dr_core.settings import setting
 
 _CONFLICT_TRIES = 10
+_LARGEST_JOURNAL = 300 * 1024  # an item has at most 400 KB
 _CHUNK = 90  # of the 100 actions of a transaction
 
 
@@ -147,6 +152,17 @@ class Table:
         found = EventItem.query(_pk(execution_id), EventItem.sk.between(f"EVT#{first}", "EVT#~"), consistent_read=True)
         return [TimelineEntry(item.sk.removeprefix("EVT#"), item.source, item.detail_type, item.detail) for item in found]
 
+    def calls(self, execution_id: str, resource_id: str = "") -> list[tuple[str, int, list[Any]]]:
+        """The journal of AWS calls, of one resource or of all, in order: resource id, attempt, and the calls as documents."""
+        prefix = f"CALLS#{resource_id}#" if resource_id else "CALLS#"
+        found = CallsItem.query(_pk(execution_id), CallsItem.sk.startswith(prefix), consistent_read=True)
+        return [(item.sk.split("#")[1], int(item.attempt), list(item.calls)) for item in found]
+
+    def preflights(self, execution_id: str) -> list[Any]:
+        """What preflight reported of each resource, as documents, in order of the resources' ids."""
+        found = PreflightItem.query(_pk(execution_id), PreflightItem.sk.startswith("PREFLIGHT#"), consistent_read=True)
+        return [item.report for item in found]
+
     def executions(self, application: str, limit: int = 20) -> list[tuple[str, str, str, datetime]]:
         """The newest executions and refusals of an application: id, status, phase (empty for a refusal), when they were requested."""
         found = ExecutionItem.application_index.query(application, scan_index_forward=False, limit=limit)
@@ -187,9 +203,11 @@ class Table:
         return self._transact(write)
 
     def create(
-        self, execution: Execution, layers: Sequence[Layer], resources: Sequence[Resource], approval: Approval, now: datetime
+        self, execution: Execution, layers: Sequence[Layer], resources: Sequence[Resource], approval: Approval | None, now: datetime
     ) -> bool:
         """Store a new execution and take its locks, all or nothing; resources go first, they mean nothing without the rest.
+
+        A dry run takes no lock and has no approval.
 
         False if the request was dealt with already: it came twice. Raises LockedError, naming the holder.
         """
@@ -205,10 +223,11 @@ class Table:
                 return False
         raise OrchestratorError(f"the locks of {execution.application} changed hands over {_CONFLICT_TRIES} tries")
 
-    def _lock_and_create(self, execution: Execution, layers: Sequence[Layer], approval: Approval, now: datetime) -> bool:
+    def _lock_and_create(self, execution: Execution, layers: Sequence[Layer], approval: Approval | None, now: datetime) -> bool:
         """Store all but the resources. False if it is there already, or a lock changed hands meanwhile. Raises LockedError."""
         pk = _pk(execution.id)
-        regions = sorted({execution.source_region, execution.target_region})
+        # A dry run changes nothing: it neither waits for anybody nor holds anybody up.
+        regions = [] if execution.dry_run else sorted({execution.source_region, execution.target_region})
         locks = {region: self._lock(execution.application, region) for region in regions}
 
         def write(transaction: TransactWrite) -> None:
@@ -219,14 +238,15 @@ class Table:
                 transaction.save(new, condition=condition)
             transaction.condition_check(RefusalItem, pk, REFUSAL_SK, condition=RefusalItem.pk.does_not_exist())
             transaction.save(_item(ExecutionItem, execution, pk, EXECUTION_SK), condition=ExecutionItem.pk.does_not_exist())
-            transaction.save(_item(ApprovalItem, approval, pk, APPROVAL_SK, execution.home_region))
+            if approval is not None:
+                transaction.save(_item(ApprovalItem, approval, pk, APPROVAL_SK, execution.home_region))
             for layer in layers:
                 transaction.save(_item(LayerItem, layer, pk, f"LAYER#{layer.number:04d}"))
             if execution.client_token:
                 token = TokenItem(f"TOKEN#{execution.application}#{execution.client_token}", "TOKEN", execution_id=execution.id)
                 transaction.save(token, condition=TokenItem.pk.does_not_exist())
-            requested = Event(DetailType.EXECUTION_REQUESTED, {"requestedBy": execution.requested_by, "mode": execution.mode})
-            _save_events(transaction, execution, (requested, Event(DetailType.APPROVAL_REQUESTED)), now)
+            asked = {"requestedBy": execution.requested_by, "mode": execution.mode, "dryRun": execution.dry_run}
+            _save_events(transaction, execution, (Event(DetailType.EXECUTION_REQUESTED, asked),), now)
 
         if self._transact(write):
             return True
@@ -239,6 +259,19 @@ class Table:
         """Whether the request for the execution was dealt with: created, refused, or another one with its client token was."""
         by_token = execution.client_token and self.by_token(execution.application, execution.client_token)
         return bool(by_token or self.refusal(execution.id) or self.load(execution.id))
+
+    def keep_calls(self, execution_id: str, resource_id: str, attempt: int, calls: Sequence[Call], now: datetime) -> None:
+        """Add to the journal of a resource; nothing is read out of it but by people."""
+        if calls:
+            sk = f"CALLS#{resource_id}#{events.new_event_id(now)}"
+            CallsItem(_pk(execution_id), sk, attempt=attempt, at=now, calls=_within([call.document() for call in calls])).save()
+
+    def keep_preflight(self, execution_id: str, reports: Mapping[str, Mapping[str, Any]], now: datetime) -> None:
+        """Store what preflight reports of each resource, by resource id; an earlier report of the same execution is replaced."""
+        with PreflightItem.batch_write() as batch:
+            for resource_id, report in reports.items():
+                kept = {**report, "calls": _within(report["calls"])}
+                batch.save(PreflightItem(_pk(execution_id), f"PREFLIGHT#{resource_id}", at=now, report=kept))
 
     def refuse(self, refusal: Refusal, region: str, token: str | None, problems: list[Problem], now: datetime) -> bool:
         """Store a refusal and its event. False if the request had been dealt with already."""
@@ -298,6 +331,18 @@ _ENUMS: Mapping[str, Mapping[type[Any], type[Enum]]] = {
 
 R = TypeVar("R", Execution, Layer, Resource, Approval)
 I = TypeVar("I", bound=Item)  # noqa: E741
+
+
+def _within(calls: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """As many of the calls, from the first, as an item has room for; in place of the others their number."""
+    kept: list[Mapping[str, Any]] = []
+    room = _LARGEST_JOURNAL
+    for call in calls:
+        room -= len(json.dumps(call))
+        if room < 0:
+            return [*kept, {"action": "…", "parameters": {"furtherCalls": len(calls) - len(kept)}, "region": "", "at": "", "sent": False}]
+        kept.append(call)
+    return kept
 
 
 def _pk(execution_id: str) -> str:

@@ -1,6 +1,7 @@
 """The way into an account and Region: assume the execution role there, with no more rights than the task needs."""
 
 import json
+import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -14,6 +15,7 @@ import boto3
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError
 
+from dr_core.calls import watch
 from dr_core.errors import ErrorClass, ModuleError
 from dr_core.phases import Mode, Phase
 from dr_core.settings import setting
@@ -28,6 +30,10 @@ _REUSE_SECONDS = 1800  # a warm function asks anew well before a session ends
 _deadline: ContextVar[datetime | None] = ContextVar("deadline", default=None)
 # The longest that one try of a call can last (see _CONFIG), so that none is still under way when a lease ends.
 _TRY_SECONDS = 15
+
+
+# A session is not made for threads, the clients that it makes are: preflight looks at many resources side by side.
+_making = threading.Lock()
 
 
 @contextmanager
@@ -60,7 +66,9 @@ class Target:
 
     def client(self, service: str, region: str | None = None, config: Config | None = None) -> Any:
         """A boto3 client of `service` in `region`, by default the target Region."""
-        return self.session.client(service, region_name=region or self.region, config=_CONFIG.merge(config) if config else _CONFIG)  # type: ignore[call-overload]
+        merged = _CONFIG.merge(config) if config else _CONFIG
+        with _making:
+            return self.session.client(service, region_name=region or self.region, config=merged)  # type: ignore[call-overload]
 
 
 @dataclass(frozen=True)
@@ -136,4 +144,5 @@ def _assume(role_name: str, external_id: str, account: str, region: str, run_id:
         region_name=region,
     )
     session.events.register_first("before-send", _hold_back)
+    watch(session)
     return session

@@ -11,7 +11,7 @@ from dr_core.records import Failure
 class Outcome:
     """What a module said. ERROR comes with the `failure` that was raised, FAILED with the one that the service reports."""
 
-    kind: Literal["DONE", "IN_PROGRESS", "NOT_STARTED", "FAILED", "ERROR"]
+    kind: Literal["DONE", "IN_PROGRESS", "NEXT_STEP", "NOT_STARTED", "FAILED", "ERROR"]
     detail: str = ""
     percent: int | None = None
     failure: Failure | None = None
@@ -33,12 +33,16 @@ class Claim:
 
 @dataclass(frozen=True, slots=True)
 class Captured:
-    """What the world was before the first act, JSON text; stored before anything is done."""
+    """What the world was before the first act, JSON text; stored before anything is done.
+
+    `lag_seconds`: the data not yet replicated then, ahead of a failover; None where nothing is, or it could not be told.
+    """
 
     resource_id: str
     attempt: int
     owner: str
     before: str
+    lag_seconds: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +68,16 @@ class Checked:
     outcome: Outcome
     delay_seconds: float
     jitter: float
+
+
+@dataclass(frozen=True, slots=True)
+class Preflown:
+    """Preflight is through and its reports are stored: how much stands in the way, and how many calls the acts would make."""
+
+    errors: int
+    warnings: int
+    calls: int
+    lag_seconds: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,4 +107,4 @@ class Expire:
     """Nobody decided in time."""
 
 
-Trigger = Wake | Claim | Captured | Started | Checked | Vote | TokenHeld | Asked | Expire | Command
+Trigger = Wake | Claim | Captured | Started | Checked | Preflown | Vote | TokenHeld | Asked | Expire | Command

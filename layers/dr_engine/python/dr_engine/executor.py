@@ -7,18 +7,21 @@ from functools import cache
 from typing import Any
 
 from dr_core import flow
+from dr_core.calls import Recording, journal
 from dr_core.errors import ErrorClass, ModuleError
 from dr_core.events import WakeUp
 from dr_core.execution import check_delay, decide
 from dr_core.moves import applied
-from dr_core.observability import utc_now
-from dr_core.records import Failure, Resource, ResourceStatus, State
+from dr_core.observability import logger, utc_now
+from dr_core.phases import Mode, Phase
+from dr_core.records import Execution, Failure, Resource, ResourceStatus, State
 from dr_core.references import SECURE_ACTIONS, holds_reference, resolve_secure
 from dr_core.settings import setting
 from dr_core.state import Table, table
-from dr_core.target import Run, TargetAccess, acting_until, target_access
+from dr_core.target import TargetAccess, acting_until, target_access
 from dr_core.triggers import Captured, Checked, Claim, Outcome, Started
-from dr_modules.base import DRModule, Progress, Status, modules
+from dr_engine.opening import check_cap, lag_problem, module_in, module_of, open_target
+from dr_modules.base import STARTABLE, DRModule, Progress, Status
 
 
 class Executor:
@@ -42,19 +45,21 @@ class Executor:
         held = applied(state, claim)
         resource = held.resources[0]
         module: DRModule[Any] | None = None
-        try:
-            module, raw = self._open(held, resource, read_only=False)
-            with acting_until(resource.lease_until):
-                outcome = self._act(held, resource, module, raw, owner, takeover=takeover)
-        except ModuleError as error:
-            outcome = _outcome_of_error(error)
+        with journal() as calls:
+            try:
+                module, raw = self._open(held, resource, calls.secrets, read_only=False)
+                with acting_until(resource.lease_until):
+                    outcome = self._act(held, resource, module, raw, owner, takeover=takeover)
+            except ModuleError as error:
+                outcome = _outcome_of_error(error)
         handles = json.dumps(module.handles) if module is not None and module.handles else resource.handles
         # Only the record's own fences matter now: the execution may have been paused meanwhile.
         current = self._table.load_resource(message.execution_id, message.resource_id)
         if current is not None:
-            delay = check_delay(0, self._first_check_seconds, _cap(resource), random.random())  # noqa: S311
+            delay = check_delay(0, self._first_check_seconds, check_cap(resource), random.random())  # noqa: S311
             started = Started(resource.id, resource.attempt, owner, outcome, handles, delay, random.random())  # noqa: S311
             flow.follow(self._table, current, started, self._clock)
+        self._keep(message, resource, calls, outcome)
 
     def check(self, message: WakeUp) -> None:
         """Observe a waiting resource and record what is seen. A message of an older check or attempt stops here."""
@@ -64,45 +69,51 @@ class Executor:
         resource = state.resources[0]
         if resource.status is not ResourceStatus.WAITING or (resource.attempt, resource.check_no) != (message.attempt, message.check_no):
             return
-        try:
-            module, raw = self._open(state, resource, read_only=True)
-            outcome = _outcome_of_status(module.observe(raw))
-        except ModuleError as error:
-            outcome = _outcome_of_error(error)
-        delay = check_delay(resource.check_no, self._first_check_seconds, _cap(resource), random.random())  # noqa: S311
+        with journal() as calls:
+            try:
+                module, raw = self._open(state, resource, calls.secrets, read_only=True)
+                outcome = _outcome_of_status(module.observe(raw))
+            except ModuleError as error:
+                outcome = _outcome_of_error(error)
+        delay = check_delay(resource.check_no, self._first_check_seconds, check_cap(resource), random.random())  # noqa: S311
         if outcome.failure is not None and outcome.failure.error_class is ErrorClass.THROTTLED:
             delay = min(60.0, 2 * delay)
         checked = Checked(resource.id, resource.attempt, resource.check_no, outcome, delay, random.random())  # noqa: S311
         flow.follow(self._table, state, checked, self._clock)
+        self._keep(message, resource, calls, outcome)
 
-    def _open(self, state: State, resource: Resource, *, read_only: bool) -> tuple[DRModule[Any], object]:
+    def _keep(self, message: WakeUp, resource: Resource, calls: Recording, outcome: Outcome) -> None:
+        """Add to the journal: last, since nothing that is decided depends on it."""
+        kept = calls.worth_keeping(failed=outcome.failure is not None)
+        self._table.keep_calls(message.execution_id, resource.id, resource.attempt, kept, self._clock())
+
+    def _open(self, state: State, resource: Resource, secrets: set[str], *, read_only: bool) -> tuple[DRModule[Any], object]:
         """The module in its target, with no more rights than it needs now, and the parameters with their secrets."""
-        execution = state.execution
-        kind = modules().get(resource.module)
-        if kind is None:
-            raise ModuleError(
-                "UnknownModule", f"{resource.name}: this version has no module {resource.module}; it has {', '.join(modules())}"
-            )
-        needed = kind.read_actions(execution.phase) if read_only else kind.actions(execution.phase)
+        kind = module_of(resource)
+        needed = kind.read_actions(state.execution.phase) if read_only else kind.actions(state.execution.phase)
         raw = json.loads(resource.parameters)
         secure = SECURE_ACTIONS if holds_reference(raw) else ()
-        target = self._access.open(resource.account, execution.target_region, execution.source_region, execution.id, (*needed, *secure))
-        run = Run(execution.id, execution.application, execution.phase, execution.mode, resource.id, resource.name, resource.attempt)
-        handles = json.loads(resource.handles) if resource.handles else []
-        return kind(target, run, handles), resolve_secure(resource.parameters, target.client("ssm")) if secure else raw
+        target = open_target(self._access, state.execution, resource, (*needed, *secure))
+        module = module_in(target, kind, state.execution, resource)
+        return module, resolve_secure(resource.parameters, target.client("ssm"), secrets) if secure else raw
 
     def _act(self, state: State, resource: Resource, module: DRModule[Any], raw: object, owner: str, *, takeover: bool) -> Outcome:
         """Observe; act if the goal is neither reached nor under way. A takeover never acts again on what has failed: it adopts."""
         seen = module.observe(raw)
-        startable = {Progress.NOT_STARTED} if takeover else {Progress.NOT_STARTED, Progress.FAILED}
+        startable = STARTABLE if takeover else STARTABLE | {Progress.FAILED}
         if seen.progress in startable:
             if resource.before is None:
+                lag = _accepted_lag(state.execution, resource, module, raw)
                 before = json.dumps(module.record_before(raw), default=str)
-                captured = decide(state, Captured(resource.id, resource.attempt, owner, before), self._clock())
+                captured = decide(state, Captured(resource.id, resource.attempt, owner, before, lag), self._clock())
                 if captured is None or not self._table.commit(state.execution, captured, self._clock()):
                     raise ModuleError("LeaseLost", f"{resource.name}: another executor has taken over", ErrorClass.AMBIGUOUS)
             module.start(raw, again=not takeover)
-            seen = module.observe(raw)
+            try:
+                seen = module.observe(raw)
+            except ModuleError as error:
+                # The act was carried out. What cannot be seen of it yet is no failure of it: the checks will see.
+                return _outcome_of_error(ModuleError(error.code, error.message, ErrorClass.AMBIGUOUS, error.request_id))
         if seen.progress is Progress.FAILED:
             # What was read may be the last attempt's failure: the checks decide.
             seen = replace(seen, progress=Progress.IN_PROGRESS)
@@ -115,9 +126,24 @@ def executor() -> Executor:
     return Executor(table(), target_access(), utc_now, float(setting("FIRST_CHECK_SECONDS")))
 
 
-def _cap(resource: Resource) -> float:
-    kind = modules().get(resource.module)
-    return float(kind.check_cap_seconds) if kind else 15.0
+def _accepted_lag(execution: Execution, resource: Resource, module: DRModule[Any], raw: object) -> float | None:
+    """The data not yet replicated ahead of a failover, in seconds. Raises ModuleError where a planned one would lose too much.
+
+    An unplanned failover goes on whatever the lag is, also when it cannot be told: it is recorded as the data that was lost.
+    """
+    if execution.phase is not Phase.ACTIVATE:
+        return None
+    try:
+        lag = module.lag(raw)
+    except ModuleError as error:
+        if execution.mode is Mode.PLANNED:
+            raise
+        logger.warning("replication lag not known", extra={"error_code": error.code, "error": error.message})
+        return None
+    problem = lag_problem(lag, resource, module)
+    if problem is not None and execution.mode is Mode.PLANNED:
+        raise problem
+    return lag
 
 
 def _outcome_of_status(status: Status) -> Outcome:

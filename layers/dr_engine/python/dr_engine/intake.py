@@ -40,7 +40,7 @@ class Intake:
     approval_seconds: int
 
     def take(self, incoming: Incoming, now: datetime) -> None:
-        """Turn an `Execution Requested` of an operator into an execution that waits for approval, or into a refusal.
+        """Turn an `Execution Requested` of an operator into an execution that waits for its preflight, or into a refusal.
 
         The same event delivered twice, or two with the same client token, are one request.
         """
@@ -64,10 +64,11 @@ class Intake:
             logger.warning("request refused", extra={"problems": stored})
 
     def _create(self, identity: str, request: ExecutionRequested, now: datetime) -> None:
-        regions = (request.source_region, request.target_region)
-        holders = {owner for owner in self.table.locked_by(request.application, regions).values() if owner != identity}
-        if holders:
-            raise InvalidInputError([_locked(request, ", ".join(sorted(holders)))])
+        if not request.dry_run:
+            regions = (request.source_region, request.target_region)
+            holders = {owner for owner in self.table.locked_by(request.application, regions).values() if owner != identity}
+            if holders:
+                raise InvalidInputError([_locked(request, ", ".join(sorted(holders)))])
         body, version_id = self._manifest(request)
         planned = self._plan(identity, request, body)
         digest = hashlib.sha256(body).hexdigest()
@@ -80,7 +81,7 @@ class Intake:
             source_region=request.source_region,
             target_region=request.target_region,
             home_region=self.region,
-            status=ExecutionStatus.PENDING_APPROVAL,
+            status=ExecutionStatus.PLANNING if request.dry_run else ExecutionStatus.PENDING_APPROVAL,
             current_layer=0,
             layers_total=len(planned.layers),
             fence=1,
@@ -91,8 +92,9 @@ class Intake:
             requested_at=now,
             due_at=now,
             client_token=request.client_token,
+            dry_run=request.dry_run,
         )
-        approval = Approval(ApprovalStatus.PENDING, expires_at, digest, request.requested_by, due_at=now)
+        approval = None if request.dry_run else Approval(ApprovalStatus.PENDING, expires_at, digest, request.requested_by, due_at=now)
         try:
             created = self.table.create(execution, planned.layers, planned.resources, approval, now)
         except LockedError as error:

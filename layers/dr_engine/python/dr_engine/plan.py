@@ -1,16 +1,17 @@
 """From a manifest to what an execution runs: every resource is held against its module before anything is touched."""
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from types import UnionType
+from typing import Annotated, Any, Union, get_args, get_origin
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from dr_core.errors import InvalidInputError, Problem
 from dr_core.findings import Finding, Path, explain, has_step, shown, suggestion
-from dr_core.manifest import Manifest, Resource, at_most, is_oversized, problem, read_manifest
+from dr_core.manifest import RESOURCE_KEYS, Manifest, Resource, at_most, is_oversized, problem, read_manifest
 from dr_core.phases import Phase
 from dr_core.records import Layer as LayerRecord
 from dr_core.records import LayerStatus, ResourceStatus
@@ -19,6 +20,19 @@ from dr_core.references import Resolver, holds_reference, misspelt_references, r
 from dr_modules.base import DRModule
 
 Modules = Mapping[str, type[DRModule[Any]]]
+
+# What people call the technologies, where the module's own name is not near.
+_SYNONYMS = {
+    "ASG": "AutoScaling",
+    "DNS": "R53Record",
+    "Elasticsearch": "OpenSearchService",
+    "EventRule": "EventBridge",
+    "MSSQL": "SQLServer",
+    "MySQL": "AuroraMySQL",
+    "Redis": "ElastiCache",
+    "Route53": "R53Record",
+    "Valkey": "ElastiCache",
+}
 
 
 @dataclass(frozen=True)
@@ -97,7 +111,7 @@ def _findings(resource: Resource, parameters: Any, phase: Phase, modules: Module
     """What is wrong with a resource that has these parameters; paths begin at the resource."""
     module = modules.get(resource.action)
     if module is None:
-        return [Finding(("action",), f"there is no module {shown(resource.action)}", suggestion(resource.action, modules))]
+        return [Finding(("action",), f"there is no module {shown(resource.action)}", suggestion(resource.action, modules, _SYNONYMS))]
     if phase not in module.phases():
         has = ", ".join(one for one in Phase if one in module.phases())
         return [Finding(("action",), f"{resource.action} does nothing in {phase}", f"it has {has}")]
@@ -112,12 +126,57 @@ def _findings(resource: Resource, parameters: Any, phase: Phase, modules: Module
 
 def _item_findings(module: type[DRModule[Any]], phase: Phase, item: Mapping[str, object]) -> Iterable[Finding]:
     """What the module finds wrong with one target. A value that still is a reference passes; what depends on it is not judged."""
+    found = list(_mistaken_for_values(module, item))
     try:
         parsed = module.parse(item)[0]
     except ValidationError as error:
-        return explain(error, item, module.parameters_model, ignore=_depends_on_reference, also=("AccountId",))
+        explained = explain(
+            error, item, module.parameters_model, ignore=_depends_on_reference, also=("AccountId",), elsewhere=_beside_parameters
+        )
+        return [*found, *(_for_people(each, item) for each in explained)]
+    if found:
+        return found
     complaints = module.check_parameters(phase, parsed)
     return [Finding((key,), message, remedy) for key, message, remedy in complaints if not holds_reference(item.get(key))]
+
+
+def _mistaken_for_values(module: type[DRModule[Any]], item: Mapping[str, object]) -> Iterator[Finding]:
+    """Values that a tolerant model would take for something that nobody meant: a list in one string, true for the number 1."""
+    for name, field in module.parameters_model.model_fields.items():
+        key = field.alias or name
+        value, kinds = item.get(key), set(_kinds(field.annotation))
+        if isinstance(value, str) and "," in value and tuple in kinds and not holds_reference(value):
+            remedy = 'write an array: ["...", "..."], or refer to a StringList; one value that has a comma itself stands in an array, too'
+            yield Finding((key,), "several values in one string", remedy)
+        if isinstance(value, bool) and int in kinds and bool not in kinds:
+            yield Finding((key,), "must be a whole number", "write it in digits, such as 4")
+
+
+def _kinds(annotation: Any) -> Iterator[Any]:
+    """The types that a field may have."""
+    yield get_origin(annotation) or annotation
+    if get_origin(annotation) in (Union, UnionType, Annotated):
+        for part in get_args(annotation):
+            yield from _kinds(part)
+
+
+def _beside_parameters(key: str, models: Collection[type[BaseModel]], near: str | None) -> str | None:
+    del models, near
+    right = next((one for one in RESOURCE_KEYS if one.casefold() == key.casefold()), None)
+    return f'put {right} beside "parameters", not into them' if right else None
+
+
+def _for_people(finding: Finding, item: Any) -> Finding:
+    """The finding, with the remedy for what people write in place of one string."""
+    for step in finding.path:
+        if not has_step(item, step):
+            return finding
+        item = item[step]
+    if finding.message == "must be a string" and isinstance(item, list):
+        return replace(finding, remedy='write one string; for several targets make "parameters" an array of objects')
+    if isinstance(item, dict) and any(key == "Ref" or key.startswith("Fn::") for key in item):
+        return replace(finding, remedy='write "!Import Name" for an export, "resolve:ssm:/path" for an SSM parameter')
+    return finding
 
 
 def _depends_on_reference(detail: ErrorDetails) -> bool:
@@ -154,5 +213,6 @@ def _record(
         max_attempts=resource.max_attempts or module.attempts(phase),
         timeout_seconds=resource.timeout or module.timeout(phase),
         lease_seconds=module.lease_seconds,
+        max_lag_seconds=module.max_lag_seconds if resource.max_lag_seconds is None else resource.max_lag_seconds,
         best_effort=resource.best_effort,
     )

@@ -6,14 +6,13 @@
 import sys
 from string import Template
 
-from dr_core.references import REFERENCE_ACTIONS, SECURE_ACTIONS
+from dr_engine import permissions
 from dr_modules.base import modules
 
 
 def actions() -> list[str]:
     """Every IAM action that any module may need in any phase, and those that resolve references; sorted."""
-    found = {action for module in modules().values() for phase in module.phases() for action in module.actions(phase)}
-    return sorted(found | set(REFERENCE_ACTIONS) | set(SECURE_ACTIONS))
+    return permissions.actions(permissions.needs(modules(), permissions.uses(modules()), references=True))
 
 
 def render() -> str:

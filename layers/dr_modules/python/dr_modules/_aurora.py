@@ -20,15 +20,38 @@ RdsIds = Annotated[Names, AfterValidator(lambda ids: tuple(one.lower() for one i
 class AuroraMySQLParameters(ModuleParameters):
     """One Aurora cluster of a manifest resource. The last four are for a cluster that REPLICATE creates."""
 
-    cluster: RdsId = Field(alias="DBClusterIdentifier")
-    instances: RdsIds = Field(alias="DBInstanceIdentifier", default=())
-    global_cluster: RdsId | None = Field(alias="GlobalClusterIdentifier", default=None)
-    instance_class: str | None = Field(alias="DBInstanceClass", default=None, pattern=r"^db\.")
-    force: Flag = Field(alias="Force", default=False)
-    subnet_group: Text | None = Field(alias="DBSubnetGroupName", default=None)
-    security_groups: Names = Field(alias="VpcSecurityGroupIds", default=())
-    parameter_group: Text | None = Field(alias="DBClusterParameterGroupName", default=None)
-    kms_key: Text | None = Field(alias="KmsKeyId", default=None)
+    cluster: RdsId = Field(alias="DBClusterIdentifier", description="the target Region's cluster")
+    instances: RdsIds = Field(
+        alias="DBInstanceIdentifier",
+        default=(),
+        description="one instance or several: to create (INSTANTIATE), to delete (CLEANUP), that a new secondary shall have (REPLICATE); "
+        "for ACTIVATE without a global cluster the one that shall be the writer",
+    )
+    global_cluster: RdsId | None = Field(
+        alias="GlobalClusterIdentifier", default=None, description="the global cluster; needed for REPLICATE, and for ACTIVATE over Regions"
+    )
+    instance_class: str | None = Field(
+        alias="DBInstanceClass",
+        default=None,
+        pattern=r"^db\.",
+        description="class of new instances; without it that of the instance replaced, of the peer's writer (not in an unplanned run), "
+        "or of another instance of the cluster",
+    )
+    force: Flag = Field(
+        alias="Force",
+        default=False,
+        description="true: CLEANUP deletes the live side; REPLICATE replaces a cluster that has left the global cluster",
+    )
+    subnet_group: Text | None = Field(alias="DBSubnetGroupName", default=None, description="of a cluster that REPLICATE creates")
+    security_groups: Names = Field(alias="VpcSecurityGroupIds", default=(), description="of a cluster that REPLICATE creates")
+    parameter_group: Text | None = Field(
+        alias="DBClusterParameterGroupName", default=None, description="of a cluster that REPLICATE creates"
+    )
+    kms_key: Text | None = Field(
+        alias="KmsKeyId",
+        default=None,
+        description="of a cluster that REPLICATE creates, a key of its own Region; without it `alias/aws/rds`",
+    )
 
 
 class AuroraBase(DRModule[AuroraMySQLParameters]):
@@ -119,13 +142,16 @@ class AuroraBase(DRModule[AuroraMySQLParameters]):
     def _class_of_peer_writer(self, parameters: AuroraMySQLParameters) -> str:
         if self.run.mode is not Mode.PLANNED or not parameters.global_cluster:
             return ""
-        writer = self.global_cluster(parameters.global_cluster).writer
-        if writer is None or writer.region != self.target.peer_region:
-            return ""
-        peer = self.peer_client("rds")
-        cluster = _rds.find_cluster(peer, writer.id)
-        instance = _rds.find_instance(peer, cluster.writer) if cluster and cluster.writer else None
+        cluster = self.peer_writer(self.global_cluster(parameters.global_cluster))
+        instance = _rds.find_instance(self.peer_client("rds"), cluster.writer) if cluster and cluster.writer else None
         return instance.instance_class if instance else ""
+
+    def peer_writer(self, found: _rds.GlobalCluster) -> _rds.Cluster | None:
+        """The cluster that takes writes, None where it is not in the other Region."""
+        writer = found.writer
+        if writer is None or writer.region != self.target.peer_region:
+            return None
+        return _rds.find_cluster(self.peer_client("rds"), writer.id)
 
     def create_missing(self, parameters: AuroraMySQLParameters, engine: str) -> None:
         """Create the listed instances that do not exist."""

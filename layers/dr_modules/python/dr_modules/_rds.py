@@ -39,12 +39,17 @@ class Instance:
 
 @dataclass(frozen=True)
 class Cluster:
-    """An Aurora DB cluster; `writer` is the instance that takes writes, `settings` what a cluster in its place must be given again."""
+    """An Aurora DB cluster; `writer` is the instance that takes writes, `settings` what a cluster in its place must be given again.
+
+    `protected`: it has deletion protection.
+    """
 
     id: str
     arn: str
     status: str
     engine: str
+    engine_version: str
+    protected: bool
     members: tuple[str, ...]
     writer: str | None
     settings: Mapping[str, str]
@@ -137,6 +142,8 @@ def find_cluster(rds: Any, cluster_id: str) -> Cluster | None:
         arn=found["DBClusterArn"],
         status=found["Status"],
         engine=found["Engine"],
+        engine_version=found["EngineVersion"],
+        protected=bool(found.get("DeletionProtection")),
         members=tuple(member["DBInstanceIdentifier"] for member in members),
         writer=next((member["DBInstanceIdentifier"] for member in members if member.get("IsClusterWriter")), None),
         settings={key: value for key, value in settings.items() if value},
@@ -163,6 +170,18 @@ def find_global(rds: Any, global_id: str) -> GlobalCluster | None:
         failover_to=failover.get("ToDbClusterArn", "unknown") if failover else None,
         failover_status=failover.get("Status", ""),
     )
+
+
+def quotas(rds: Any) -> dict[str, tuple[int, int]]:
+    """Of each quota of RDS in the Region, by its name such as `DBInstances`: how much is used, and the most that may be."""
+    found = rds.describe_account_attributes()["AccountQuotas"]
+    return {quota["AccountQuotaName"]: (quota["Used"], quota["Max"]) for quota in found}
+
+
+def is_orderable(rds: Any, engine: str, engine_version: str, instance_class: str) -> bool:
+    """Whether the Region offers the class for that engine, as it is now."""
+    asked = {"Engine": engine, "EngineVersion": engine_version, "DBInstanceClass": instance_class}
+    return bool(rds.describe_orderable_db_instance_options(**asked, MaxRecords=20)["OrderableDBInstanceOptions"])
 
 
 def _instance(found: dict[str, Any]) -> Instance:

@@ -4,9 +4,13 @@ INSTANTIATE creates the instances that the target Region's cluster lacks. ACTIVA
 `switchover_global_cluster` in a planned run, `failover_global_cluster` with AllowDataLoss in an unplanned one; without a global cluster
 `failover_db_cluster` to a listed instance. CLEANUP deletes the listed instances in the Region left behind, and refuses while that Region
 holds the writer. REPLICATE makes this Region's cluster a secondary again; a cluster that has left the global cluster holds data of its
-own and is replaced only with `"Force": true`, after a final snapshot.
+own and is replaced only with `"Force": true`, after a final snapshot. That takes three steps, each begun when the one before it is seen
+to be done: remove the cluster, create the secondary, create its instances.
 
-Calls go to the target Region; only a planned run asks the peer, for the writer's class where the manifest names no DBInstanceClass.
+Ahead of a failover the lag is measured in the target Region: the secondary's AuroraGlobalDBReplicationLag and AuroraGlobalDBRPOLag.
+
+Calls go to the target Region. A planned run also asks the peer, for the writer's class where the manifest names no DBInstanceClass and
+for the writer's health ahead of a phase; CLEANUP does so in every mode, since there the peer is the Region that serves.
 Instances of a cluster cannot have a final snapshot of their own: the data is the cluster's, and its backups stay.
 
 Example manifest resource:
@@ -23,30 +27,63 @@ Example manifest resource:
 """
 
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import ClassVar
 
 from dr_core.phases import Mode, Phase
 from dr_modules import _rds
-from dr_modules._aurora import AuroraBase, AuroraMySQLParameters
+from dr_modules._aurora import AuroraMySQLParameters
+from dr_modules._aurora_preflight import AuroraPreflight
 from dr_modules.base import Handle, Permissions, Progress, Status, register
+
+# Steps of REPLICATE, as its handle calls the one that was begun last.
+_REMOVED, _CREATED, _COMPLETED = "cluster removed", "cluster created", "instances created"
 
 
 @register("AuroraMySQL")
-class AuroraMySQL(AuroraBase):
+class AuroraMySQL(AuroraPreflight):
     """Aurora MySQL clusters, alone or in a global cluster."""
 
     _read = ("rds:DescribeDBClusters", "rds:DescribeDBInstances", "rds:DescribeGlobalClusters")
+    _capacity = ("rds:DescribeAccountAttributes", "rds:DescribeOrderableDBInstanceOptions")
+    _places = ("rds:DescribeDBSubnetGroups", "rds:DescribeDBClusterParameterGroups")
     permissions: ClassVar[Permissions] = {
-        Phase.INSTANTIATE: (*_read, "rds:CreateDBInstance"),
-        Phase.ACTIVATE: (*_read, "rds:SwitchoverGlobalCluster", "rds:FailoverGlobalCluster", "rds:FailoverDBCluster"),
+        Phase.INSTANTIATE: (*_read, *_capacity, "rds:CreateDBInstance"),
+        Phase.ACTIVATE: (
+            *_read,
+            "cloudwatch:GetMetricData",
+            "rds:SwitchoverGlobalCluster",
+            "rds:FailoverGlobalCluster",
+            "rds:FailoverDBCluster",
+        ),
         Phase.CLEANUP: (*_read, "rds:DeleteDBInstance"),
-        Phase.REPLICATE: (*_read, "rds:CreateDBCluster", "rds:CreateDBInstance", "rds:DeleteDBInstance", "rds:DeleteDBCluster"),
+        Phase.REPLICATE: (
+            *_read,
+            *_capacity,
+            *_places,
+            "rds:CreateDBCluster",
+            "rds:CreateDBInstance",
+            "rds:DeleteDBInstance",
+            "rds:DeleteDBCluster",
+        ),
     }
     # A cluster encrypted with a key of your own is created, and a final snapshot is taken, with the caller's right to do so.
     implied_permissions: ClassVar[Permissions] = {Phase.REPLICATE: ("kms:CreateGrant", "kms:DescribeKey", "rds:CreateDBClusterSnapshot")}
     irreversible = frozenset({Phase.ACTIVATE, Phase.CLEANUP})
     native_events = (("aws.rds", "RDS DB Cluster Event"), ("aws.rds", "RDS DB Instance Event"))
-    max_attempts = 5  # REPLICATE may take three steps, each its own attempt
+    # Quotas and network that only a person can mend.
+    terminal_codes = frozenset(
+        {
+            "InstanceQuotaExceeded",
+            "DBClusterQuotaExceededFault",
+            "StorageQuotaExceeded",
+            "KMSKeyNotAccessibleFault",
+            "DBSubnetGroupDoesNotCoverEnoughAZs",
+            "InvalidSubnet",
+            "InvalidVPCNetworkStateFault",
+        }
+    )
+    max_lag_seconds = 10
     check_cap_seconds = 10
     timeout_seconds = 900
     timeouts: ClassVar[Mapping[Phase, int]] = {Phase.REPLICATE: 3600}  # the secondary's volume is filled from the writer's
@@ -66,6 +103,7 @@ class AuroraMySQL(AuroraBase):
 
     def instantiate(self, parameters: AuroraMySQLParameters) -> None:
         """Create the instances that the cluster lacks."""
+        self.guard(parameters)
         self.create_missing(parameters, self.cluster(parameters).engine)
 
     def instantiate_status_check(self, parameters: AuroraMySQLParameters) -> Status:
@@ -135,29 +173,29 @@ class AuroraMySQL(AuroraBase):
         return Status.combined(statuses)
 
     def replicate(self, parameters: AuroraMySQLParameters) -> Handle:
-        """Create this Region's secondary and its listed instances; first remove a cluster that has left the global cluster.
+        """Take the step that is due: remove a cluster that has left the global cluster, create the secondary, or its instances.
 
-        The handle keeps the removed cluster's network, key and instance class for the one that takes its place.
+        The handle says which step that was, and keeps the removed cluster's network, key and instance class for the one in its place.
         """
         self.guard(parameters)
         found, cluster = self.global_cluster(parameters.global_cluster), _rds.find_cluster(self.rds, parameters.cluster)
-        if cluster is not None and found.member(cluster.arn) is None:
-            return self.remove(cluster)
-        if cluster is not None:
-            self.create_missing(parameters, found.engine)
-            return self.handle
-        try:
-            self.rds.create_db_cluster(**self.secondary(parameters, found))
-            self.create_missing(parameters, found.engine)
-        except (self.rds.exceptions.DBClusterAlreadyExistsFault, self.rds.exceptions.InvalidDBClusterStateFault):
-            # Created by somebody since, or not yet ready for instances: once it is, the check asks for what is missing.
-            return self.handle
-        return self.handle
+        if cluster is None:
+            # It may have been created since the look above; the check tells whether it has joined.
+            with suppress(self.rds.exceptions.DBClusterAlreadyExistsFault):
+                self.rds.create_db_cluster(**self.secondary(parameters, found))
+            return {**self.handle, "step": _CREATED}
+        if found.member(cluster.arn) is None:
+            return {**self.remove(cluster), "step": _REMOVED}
+        self.create_missing(parameters, found.engine)
+        return {**self.handle, "step": _COMPLETED}
 
     def replicate_status_check(self, parameters: AuroraMySQLParameters) -> Status:
         """Done when the cluster is a reader of the global cluster, in sync and `available`, and so are the listed instances."""
         found, cluster = self.global_cluster(parameters.global_cluster), _rds.find_cluster(self.rds, parameters.cluster)
+        step = self.handle.get("step")
         if cluster is None:
+            if step == _REMOVED:
+                return Status.next_step(f"cluster {parameters.cluster} has been removed")
             return Status.not_started(f"there is no cluster {parameters.cluster} in {self.target.region}")
         member = found.member(cluster.arn)
         if found.failover_to is not None or cluster.status in ("creating", "deleting"):
@@ -169,4 +207,7 @@ class AuroraMySQL(AuroraBase):
             raise self.error("LiveSide", message)
         if member.synchronization == "pending-resync":
             return Status.in_progress(f"cluster {cluster.id} waits to be synchronised again")
-        return Status.combined([cluster.health, self.instances_available(parameters, cluster)])
+        instances = self.instances_available(parameters, cluster)
+        if cluster.health.progress is Progress.DONE and instances.progress is Progress.NOT_STARTED and step == _CREATED:
+            return Status.next_step(f"cluster {cluster.id} is a reader of {found.id}; {instances.detail}")
+        return Status.combined([cluster.health, instances])

@@ -4,6 +4,10 @@ CLEANUP writes a group's sizes into its tag `dr-orchestrator:former-size` ("min,
 without DesiredCount takes them from there. INSTANTIATE sets minimum, desired and maximum in one call, raises the maximum where it is
 below the desired size, and never lowers the desired size: a group that has already scaled out further may be serving.
 
+CLEANUP refuses (`LiveSide`) to scale down a group while the other Region has no group of the same name with a desired size above 0 and
+an instance that is InService and Healthy. Where the names differ between the Regions, or the group shall run in neither,
+`"Force": true` says so.
+
 Example manifest resource:
 
     {
@@ -16,16 +20,17 @@ Example manifest resource:
     }
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from typing import Any, ClassVar, Self
 
+from botocore.exceptions import ClientError
 from pydantic import Field, model_validator
 
 from dr_core.errors import ErrorClass
 from dr_core.phases import Phase
-from dr_modules.base import Count, DRModule, ModuleParameters, Names, Permissions, Status, register
+from dr_modules.base import Count, DRModule, Flag, ModuleParameters, Names, Permissions, PreflightFinding, Status, register
 
 FORMER_SIZE = "dr-orchestrator:former-size"
 
@@ -33,10 +38,19 @@ FORMER_SIZE = "dr-orchestrator:former-size"
 class AutoScalingParameters(ModuleParameters):
     """Groups of a manifest resource, all scaled to the same sizes."""
 
-    groups: Names = Field(alias="Autoscalinggroupnames", min_length=1)
-    desired: Count | None = Field(alias="DesiredCount", default=None)
-    min_size: Count | None = Field(alias="MinSize", default=None)
-    max_size: Count | None = Field(alias="MaxSize", default=None)
+    groups: Names = Field(alias="Autoscalinggroupnames", min_length=1, description="one group or several, by name")
+    desired: Count | None = Field(
+        alias="DesiredCount", default=None, description="desired size for INSTANTIATE; without it the one before the last CLEANUP"
+    )
+    min_size: Count | None = Field(
+        alias="MinSize", default=None, description="minimum for INSTANTIATE; without it the present or former one"
+    )
+    max_size: Count | None = Field(
+        alias="MaxSize", default=None, description="maximum for INSTANTIATE; without it the present one, if it suffices"
+    )
+    force: Flag = Field(
+        alias="Force", default=False, description="true: CLEANUP scales to 0 although the other Region does not run the group"
+    )
 
     @model_validator(mode="after")
     def _sizes_in_order(self) -> Self:
@@ -57,15 +71,27 @@ class Sizes:
 
 @dataclass(frozen=True)
 class Group:
-    """What is read of a group. `serving` is the capacity that is InService and Healthy; `status` is set while it is being deleted."""
+    """What is read of a group. `serving` is the capacity that is InService and Healthy; `status` is set while it is being deleted.
+
+    `templates` are what it launches: (id, version) of launch templates. `configuration` is the name of a launch configuration.
+    """
 
     name: str
     sizes: Sizes
     former: Sizes | None
     instances: int
+    protected: int
     serving: int
     suspended: frozenset[str]
     status: str
+    templates: tuple[tuple[str, str], ...]
+    configuration: str
+    subnets: tuple[str, ...]
+
+    @property
+    def serves(self) -> bool:
+        """Whether instances serve, and are asked to go on."""
+        return not self.status and self.sizes.desired > 0 and self.serving > 0
 
     @property
     def counts(self) -> str:
@@ -78,11 +104,20 @@ class AutoScaling(DRModule[AutoScalingParameters]):
     """EC2 Auto Scaling groups."""
 
     _scale = ("autoscaling:DescribeAutoScalingGroups", "autoscaling:UpdateAutoScalingGroup")
-    permissions: ClassVar[Permissions] = {Phase.INSTANTIATE: _scale, Phase.CLEANUP: (*_scale, "autoscaling:CreateOrUpdateTags")}
+    permissions: ClassVar[Permissions] = {
+        Phase.INSTANTIATE: (
+            *_scale,
+            "autoscaling:DescribeLaunchConfigurations",
+            "ec2:DescribeLaunchTemplateVersions",
+            "ec2:DescribeSubnets",
+        ),
+        Phase.CLEANUP: (*_scale, "autoscaling:CreateOrUpdateTags"),
+    }
     native_events = (
         ("aws.autoscaling", "EC2 Instance Launch Successful"),
         ("aws.autoscaling", "EC2 Instance Launch Unsuccessful"),
         ("aws.autoscaling", "EC2 Instance Terminate Successful"),
+        ("aws.autoscaling", "EC2 Instance Terminate Unsuccessful"),
     )
 
     def before(self, parameters: AutoScalingParameters) -> Mapping[str, object]:
@@ -90,14 +125,79 @@ class AutoScaling(DRModule[AutoScalingParameters]):
         return {group.name: asdict(group.sizes) for group in self._groups(parameters)}
 
     def guard(self, parameters: AutoScalingParameters) -> None:
-        """Refuse groups that cannot change: being deleted, or with the process suspended that would do it."""
+        """Refuse groups that cannot change (being deleted, or with the process suspended that would do it), and to empty the live side."""
         process = "Launch" if self.run.phase is Phase.INSTANTIATE else "Terminate"
-        for group in self._groups(parameters):
+        groups = self._groups(parameters)
+        for group in groups:
             if group.status:
                 raise self.error("GroupIsDeleted", f"group {group.name}: {group.status}; deploy it again, then retry")
             if process in group.suspended:
                 message = f"group {group.name} has its process {process} suspended: resume it, then retry"
                 raise self.error("ProcessSuspended", message, ErrorClass.RETRYABLE)
+        if self.run.phase is Phase.CLEANUP and not parameters.force:
+            self._refuse_live_side([group for group in groups if group.instances > 0 or group.sizes.desired > 0])
+
+    def _refuse_live_side(self, groups: Sequence[Group]) -> None:
+        """Refuse to empty groups that do not run in the other Region."""
+        if not groups:
+            return
+        others = _find(self.peer_client("autoscaling"), [group.name for group in groups])
+        for group in groups:
+            other = others.get(group.name)
+            if other is None or not other.serves:
+                seen = other.counts if other else f"there is no group {group.name}"
+                message = f"group {group.name} runs in {self.target.region}, and not in {self.target.peer_region} ({seen})"
+                remedy = (
+                    'correct the Regions of the request, run INSTANTIATE for the other one, or set "Force": true to empty it all the same'
+                )
+                raise self.error("LiveSide", f"{message}: it may be the live side; {remedy}")
+
+    def preflight(self, parameters: AutoScalingParameters) -> Iterator[PreflightFinding]:
+        """What keeps a group from launching (its template, its subnets) or, in CLEANUP, from terminating."""
+        for group in self._groups(parameters):
+            if self.run.phase is Phase.CLEANUP:
+                if group.protected:
+                    message = f"group {group.name} has {group.protected} instances protected from scale-in, which would stay"
+                    yield self.obstacle("ScaleInProtection", f"{message}: remove the protection")
+                continue
+            wanted = self._wanted(parameters, group)
+            if wanted.max > group.sizes.max:
+                message = f"the maximum of group {group.name} is {group.sizes.max}"
+                yield self.warning("MaximumRaised", f"{message}: INSTANTIATE raises it to {wanted.max}")
+            yield from self._template_findings(group)
+            yield from self._subnet_findings(group, wanted.desired - group.instances)
+
+    def _template_findings(self, group: Group) -> Iterator[PreflightFinding]:
+        """Launch templates, in the version that the group uses, and launch configurations that are gone."""
+        ec2 = self.client("ec2")
+        for template, version in group.templates:
+            try:
+                ec2.describe_launch_template_versions(LaunchTemplateId=template, Versions=[version])
+            except ClientError as error:
+                if not error.response["Error"]["Code"].startswith("InvalidLaunchTemplate"):
+                    raise
+                message = f"group {group.name} launches from version {version} of launch template {template}, which is not there"
+                yield self.obstacle("LaunchTemplateNotFound", f"{message}: give the group one that exists")
+        if group.configuration:
+            names = [group.configuration]
+            if not self._client.describe_launch_configurations(LaunchConfigurationNames=names)["LaunchConfigurations"]:
+                message = f"group {group.name} launches from launch configuration {group.configuration}, which is not there"
+                yield self.obstacle("LaunchConfigurationNotFound", f"{message}: give the group a launch template")
+
+    def _subnet_findings(self, group: Group, launches: int) -> Iterator[PreflightFinding]:
+        """Subnets that are gone, or have not enough addresses for so many launches."""
+        if not group.subnets:
+            return  # a group of the default subnets
+        # By filter: asked for by id, EC2 answers an error for all if one is gone.
+        filters = [{"Name": "subnet-id", "Values": list(group.subnets)}]
+        found = {one["SubnetId"]: one["AvailableIpAddressCount"] for one in self.client("ec2").describe_subnets(Filters=filters)["Subnets"]}
+        gone = [subnet for subnet in group.subnets if subnet not in found]
+        if gone:
+            message = f"group {group.name} launches into {', '.join(gone)}, which is not in {self.target.region}"
+            yield self.obstacle("SubnetNotFound", f"{message}: give the group subnets that exist")
+        elif launches > sum(found.values()):
+            message = f"the subnets of group {group.name} have {sum(found.values())} free addresses for {launches} more instances"
+            yield self.obstacle("InsufficientFreeAddresses", f"{message}: give the group larger subnets")
 
     def instantiate(self, parameters: AutoScalingParameters) -> None:
         """Set the sizes of each group that does not have them."""
@@ -131,8 +231,7 @@ class AutoScaling(DRModule[AutoScalingParameters]):
         return self.client("autoscaling")
 
     def _groups(self, parameters: AutoScalingParameters) -> list[Group]:
-        pages = self._client.get_paginator("describe_auto_scaling_groups").paginate(AutoScalingGroupNames=list(parameters.groups))
-        found = {group["AutoScalingGroupName"]: _group(group) for page in pages for group in page["AutoScalingGroups"]}
+        found = _find(self._client, parameters.groups)
         missing = [name for name in parameters.groups if name not in found]
         if missing:
             message = f"there is no Auto Scaling group {', '.join(missing)} in {self.target.region}"
@@ -168,6 +267,12 @@ class AutoScaling(DRModule[AutoScalingParameters]):
         self._client.create_or_update_tags(Tags=[tag])
 
 
+def _find(autoscaling: Any, names: Sequence[str]) -> dict[str, Group]:
+    """The groups that a Region has, by name."""
+    pages = autoscaling.get_paginator("describe_auto_scaling_groups").paginate(AutoScalingGroupNames=list(names))
+    return {group["AutoScalingGroupName"]: _group(group) for page in pages for group in page["AutoScalingGroups"]}
+
+
 def _emptied(group: Group) -> Status:
     if group.sizes.min > 0 or group.sizes.desired > 0:
         return Status.not_started(group.counts)
@@ -185,11 +290,27 @@ def _group(found: Mapping[str, Any]) -> Group:
         sizes=Sizes(found["MinSize"], found["DesiredCapacity"], found["MaxSize"]),
         former=_sizes(former) if former else None,
         instances=len(instances),
+        protected=sum(bool(instance.get("ProtectedFromScaleIn")) for instance in instances),
         # A group of weighted instance types counts capacity, not instances.
         serving=sum(int(instance.get("WeightedCapacity") or 1) for instance in serving),
         suspended=frozenset(process["ProcessName"] for process in found.get("SuspendedProcesses", [])),
         status=found.get("Status") or "",
+        templates=tuple((one["LaunchTemplateId"], one.get("Version") or "$Default") for one in _templates(found)),
+        configuration=found.get("LaunchConfigurationName") or "",
+        subnets=tuple(subnet.strip() for subnet in (found.get("VPCZoneIdentifier") or "").split(",") if subnet.strip()),
     )
+
+
+def _templates(found: Mapping[str, Any]) -> Iterator[Mapping[str, str]]:
+    """Every launch template of a group: its own, or those of its mixed instances policy."""
+    if found.get("LaunchTemplate"):
+        yield found["LaunchTemplate"]
+    policy = (found.get("MixedInstancesPolicy") or {}).get("LaunchTemplate") or {}
+    if policy.get("LaunchTemplateSpecification"):
+        yield policy["LaunchTemplateSpecification"]
+    for override in policy.get("Overrides") or []:
+        if override.get("LaunchTemplateSpecification"):
+            yield override["LaunchTemplateSpecification"]
 
 
 def _sizes(text: str) -> Sizes | None:

@@ -11,8 +11,10 @@ from typing import Annotated, Any, ClassVar, Generic, TypeVar, get_args
 
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError, ConnectionError, HTTPClientError
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic_core import PydanticCustomError
 
+from dr_core.calls import is_reading
 from dr_core.errors import ErrorClass, ModuleError
 from dr_core.phases import Mode, Phase
 from dr_core.target import Run, Target
@@ -111,6 +113,46 @@ Names = Annotated[
 ]
 Count = Annotated[int, Field(ge=0), BeforeValidator(lambda value: value, json_schema_input_type=int | str)]
 Flag = Annotated[bool, BeforeValidator(lambda value: value, json_schema_input_type=bool | str)]
+
+
+class Tag(ModuleParameters):
+    """A tag, as most services write one."""
+
+    key: str = Field(alias="Key", min_length=1, max_length=128, description="a string of 1 to 128 characters")
+    value: str = Field(alias="Value", max_length=256, description='a string of at most 256 characters; may be "", true in quotes')
+
+
+_TAG_LIST = TypeAdapter(list[Tag])
+
+
+def _by_key(value: object) -> object:
+    """Tags by key, out of either form. Raises for a list in which a key stands twice, and for what is neither form."""
+    if isinstance(value, list):
+        tags = _TAG_LIST.validate_python(value)  # its errors are reported at their places in the list
+        if len({tag.key for tag in tags}) < len(tags):
+            raise PydanticCustomError("tags", "a Key stands twice", {"remedy": "keep one tag for each Key"})
+        return {tag.key: tag.value for tag in tags}
+    if not isinstance(value, dict):
+        remedy = 'write {"Owner": "shop"} or [{"Key": "Owner", "Value": "shop"}]'
+        raise PydanticCustomError("tags", "must be an object or an array of tags", {"remedy": remedy})
+    if value.keys() == {"Key", "Value"}:  # else it would be two tags, called Key and Value
+        raise PydanticCustomError("tags", "this is one tag", {"remedy": 'put it into an array: [{"Key": ..., "Value": ...}]'})
+    return value
+
+
+def _none_of_aws(tags: dict[str, str]) -> dict[str, str]:
+    if any(key.lower().startswith("aws:") for key in tags):
+        raise PydanticCustomError("tags", 'a key begins with "aws:"', {"remedy": "only AWS itself makes such tags: choose another key"})
+    return tags
+
+
+# Tags by key; a manifest writes them as an object, or as an array of Key and Value. Limits: "Tag naming limits and requirements" of AWS.
+Tags = Annotated[
+    dict[Annotated[str, Field(min_length=1, max_length=128)], Annotated[str, Field(max_length=256)]],
+    Field(max_length=50, description='{"Owner": "shop"} or [{"Key": "Owner", "Value": "shop"}], all values strings'),
+    BeforeValidator(_by_key, json_schema_input_type=dict[str, str | float] | list[Tag]),
+    AfterValidator(_none_of_aws),
+]
 
 Permissions = Mapping[Phase, tuple[str, ...]]
 
@@ -266,8 +308,11 @@ class DRModule(ABC, Generic[P]):
         return self.target.client(service, config=config)
 
     def peer_client(self, service: str) -> Any:
-        """A boto3 client in the other Region. Raises ModuleError in an unplanned run: nothing calls a Region that may be dark."""
-        if self.run.mode is Mode.UNPLANNED:
+        """A boto3 client in the other Region. Raises ModuleError in an unplanned run: nothing calls a Region that may be dark.
+
+        CLEANUP may call it in every mode: its other Region is the one that serves now, and only that one can show that it does.
+        """
+        if self.run.mode is Mode.UNPLANNED and self.run.phase is not Phase.CLEANUP:
             raise self.error("SourceRegionNotCalled", f"an unplanned run never calls {self.target.peer_region}")
         return self.target.client(service, region=self.target.peer_region)
 
@@ -308,7 +353,7 @@ class DRModule(ABC, Generic[P]):
     @classmethod
     def read_actions(cls, phase: Phase) -> tuple[str, ...]:
         """Those of `actions` that change nothing."""
-        return tuple(action for action in cls.permissions[phase] if action.split(":")[1].startswith(("Describe", "Get", "List")))
+        return tuple(action for action in cls.permissions[phase] if is_reading(action.partition(":")[2]))
 
     @classmethod
     def attempts(cls, phase: Phase) -> int:

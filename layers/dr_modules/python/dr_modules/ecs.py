@@ -4,6 +4,10 @@ INSTANTIATE first sets the limits of the service's scalable target (where one ex
 the service back, then raises its desired count to EcsDesiredSize. It never lowers the count: a service that has already scaled out
 further may be serving. CLEANUP sets the scalable target's minimum to 0, keeps its maximum, and then the desired count to 0.
 
+CLEANUP refuses (`LiveSide`) to scale down what runs here while the other Region does not run a service of the same name in a cluster of
+the same name: ACTIVE, with a desired count above 0 and a task running. Where the names differ between the Regions, or the service shall
+run in neither, `"Force": true` says so.
+
 Example manifest resource:
 
     {
@@ -26,7 +30,7 @@ Example manifest resource:
     }
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, ClassVar, Self
@@ -34,17 +38,29 @@ from typing import Any, ClassVar, Self
 from pydantic import Field, model_validator
 
 from dr_core.phases import Phase
-from dr_modules.base import Count, DRModule, ModuleParameters, Permissions, Status, Text, register
+from dr_modules.base import Count, DRModule, Flag, ModuleParameters, Permissions, PreflightFinding, Status, Text, register
+
+_FARGATE_VCPU = "L-3032A538"  # "Fargate On-Demand vCPU resource count": of all tasks of the account in a Region
+_CPU_UNITS = 1024  # of a vCPU, in which a task definition counts
 
 
 class EcsParameters(ModuleParameters):
     """One service of a manifest resource; cluster and service by name or ARN."""
 
-    cluster: Text = Field(alias="EcsClusterName")
-    service: Text = Field(alias="EcsServiceName")
-    desired_size: Count | None = Field(alias="EcsDesiredSize", default=None)
-    min_size: Count | None = Field(alias="EcsAsgMinSize", default=None)
-    max_size: Count | None = Field(alias="EcsAsgMaxSize", default=None)
+    cluster: Text = Field(alias="EcsClusterName", description="the cluster, by name or ARN")
+    service: Text = Field(alias="EcsServiceName", description="the service, by name or ARN")
+    desired_size: Count | None = Field(
+        alias="EcsDesiredSize", default=None, description="the tasks that shall run; needed for INSTANTIATE, CLEANUP always goes to 0"
+    )
+    min_size: Count | None = Field(
+        alias="EcsAsgMinSize", default=None, description="minimum of the scalable target, which is registered if there is none"
+    )
+    max_size: Count | None = Field(
+        alias="EcsAsgMaxSize", default=None, description="maximum of the scalable target; without it the present one, raised to the size"
+    )
+    force: Flag = Field(
+        alias="Force", default=False, description="true: CLEANUP scales to 0 although the other Region does not run the service"
+    )
 
     @model_validator(mode="after")
     def _sizes_in_order(self) -> Self:
@@ -54,10 +70,18 @@ class EcsParameters(ModuleParameters):
         return self
 
     @property
+    def names(self) -> tuple[str, str]:
+        """Cluster and service by name, as they are called in every Region."""
+        return self.cluster.split("/")[-1], self.service.split("/")[-1]
+
+    @property
     def scalable_target(self) -> dict[str, str]:
         """How application auto scaling calls the service."""
-        names = f"service/{self.cluster.split('/')[-1]}/{self.service.split('/')[-1]}"
-        return {"ServiceNamespace": "ecs", "ResourceId": names, "ScalableDimension": "ecs:service:DesiredCount"}
+        return {
+            "ServiceNamespace": "ecs",
+            "ResourceId": "/".join(("service", *self.names)),
+            "ScalableDimension": "ecs:service:DesiredCount",
+        }
 
 
 @dataclass(frozen=True)
@@ -72,6 +96,13 @@ class Service:
     daemon: bool
     rollouts: tuple[str, ...]
     reason: str
+    task_definition: str | None
+    launches: frozenset[str]  # launch type or capacity providers
+
+    @property
+    def serves(self) -> bool:
+        """Whether tasks run, and are asked to go on."""
+        return self.status == "ACTIVE" and self.desired > 0 and self.running > 0
 
     @property
     def counts(self) -> str:
@@ -97,7 +128,10 @@ class Ecs(DRModule[EcsParameters]):
         "application-autoscaling:DescribeScalableTargets",
         "application-autoscaling:RegisterScalableTarget",
     )
-    permissions: ClassVar[Permissions] = {Phase.INSTANTIATE: _actions, Phase.CLEANUP: _actions}
+    permissions: ClassVar[Permissions] = {
+        Phase.INSTANTIATE: (*_actions, "ecs:DescribeClusters", "ecs:DescribeTaskDefinition", "servicequotas:GetServiceQuota"),
+        Phase.CLEANUP: _actions,
+    }
     native_events = (("aws.ecs", "ECS Service Action"), ("aws.ecs", "ECS Deployment State Change"))
 
     @classmethod
@@ -113,9 +147,67 @@ class Ecs(DRModule[EcsParameters]):
         sizes = {"desired": self._service(parameters).desired}
         return {**sizes, "min": limits.least, "max": limits.most} if limits else sizes
 
+    def guard(self, parameters: EcsParameters) -> None:
+        """Refuse a service that has no desired count to set, and in CLEANUP to scale down the live side."""
+        service = self._scalable_service(parameters)
+        if self.run.phase is not Phase.CLEANUP or parameters.force or service.desired + service.running + service.pending == 0:
+            return
+        other = self._peer_service(parameters)
+        if other is None or not other.serves:
+            seen = other.counts if other else f"there is no service {'/'.join(parameters.names)}"
+            message = f"{service.name} runs in {self.target.region}, and not in {self.target.peer_region} ({seen}): it may be the live side"
+            remedy = (
+                'correct the Regions of the request, run INSTANTIATE for the other one, or set "Force": true to scale it to 0 all the same'
+            )
+            raise self.error("LiveSide", f"{message}; {remedy}")
+
+    def preflight(self, parameters: EcsParameters) -> Iterator[PreflightFinding]:
+        """Whether the cluster can run the tasks: task definition, container instances, Fargate's quota, the scalable target's maximum."""
+        if self.run.phase is Phase.CLEANUP:
+            return
+        service, limits, size = self._scalable_service(parameters), self._limits(parameters), self._size(parameters)
+        if limits is not None and limits.most < size:
+            yield self.warning("MaximumRaised", f"the scalable target's maximum is {limits.most}: INSTANTIATE raises it to {size}")
+        cluster = self._ecs.describe_clusters(clusters=[parameters.cluster])["clusters"][0]
+        if cluster["status"] != "ACTIVE":
+            yield self.obstacle("ClusterNotActive", f"cluster {cluster['clusterName']} is {cluster['status']}: deploy it again")
+        if "EC2" in service.launches and cluster["registeredContainerInstancesCount"] == 0:
+            message = f"cluster {cluster['clusterName']} has no container instances for {service.name}"
+            yield self.obstacle("NoContainerInstances", f"{message}: scale up its Auto Scaling group in an earlier layer")
+        if service.task_definition is not None:
+            yield from self._task_findings(service, service.task_definition, size)
+
+    def _task_findings(self, service: Service, task_definition: str, size: int) -> Iterator[PreflightFinding]:
+        """Whether the task definition is there, and that many more of its tasks fit into Fargate's quota."""
+        try:
+            task = self._ecs.describe_task_definition(taskDefinition=task_definition)["taskDefinition"]
+        except self._ecs.exceptions.ClientException:  # also what ECS answers for one that is not there
+            message = f"{service.name} uses task definition {task_definition}, which cannot be read"
+            yield self.obstacle("TaskDefinitionNotFound", f"{message}: deploy the service with one that exists")
+            return
+        if task["status"] != "ACTIVE":
+            message = f"{service.name} uses task definition {task_definition}, which is {task['status']}: it still scales"
+            yield self.warning("TaskDefinitionNotActive", f"{message}, but deploy it with an active one before that is deleted")
+        if "FARGATE" in service.launches:
+            needed = int(task.get("cpu") or 0) / _CPU_UNITS * (size - service.running)
+            yield from self._quota_findings(service, needed)
+
+    def _quota_findings(self, service: Service, needed: float) -> Iterator[PreflightFinding]:
+        quotas = self.client("service-quotas")
+        try:
+            quota = quotas.get_service_quota(ServiceCode="fargate", QuotaCode=_FARGATE_VCPU)["Quota"]["Value"]
+        except quotas.exceptions.NoSuchResourceException:
+            message = f"Service Quotas does not tell Fargate's vCPU quota {_FARGATE_VCPU} in {self.target.region}"
+            yield self.warning("QuotaUnknown", f"{message}: see in its console whether {needed:g} vCPU more fit in")
+            return
+        if needed > quota:
+            message = f"{service.name} needs {needed:g} vCPU more, and Fargate's quota in {self.target.region} is {quota:g}"
+            yield self.obstacle("QuotaTooLow", f"{message}: have quota {_FARGATE_VCPU} raised")
+
     def instantiate(self, parameters: EcsParameters) -> None:
         """Set the limits, then the desired count."""
-        service, limits = self._live_service(parameters), self._limits(parameters)
+        self.guard(parameters)
+        service, limits = self._scalable_service(parameters), self._limits(parameters)
         wanted = self._wanted_limits(parameters, limits)
         if wanted != limits and wanted is not None:
             self._register(parameters, wanted)
@@ -124,7 +216,9 @@ class Ecs(DRModule[EcsParameters]):
 
     def instantiate_status_check(self, parameters: EcsParameters) -> Status:
         """Done when the count and limits are as asked, that many tasks run, and one deployment, COMPLETED, is left."""
-        service, limits, size = self._live_service(parameters), self._limits(parameters), self._size(parameters)
+        service, limits, size = self._scalable_service(parameters), self._limits(parameters), self._size(parameters)
+        if service.status != "ACTIVE":
+            return Status.in_progress(f"service {service.name} is {service.status}")
         if "FAILED" in service.rollouts[:1]:
             return Status.failed(
                 "DeploymentFailed", f"{service.name}: its deployment failed: {service.reason}; deploy it again, then retry"
@@ -138,6 +232,7 @@ class Ecs(DRModule[EcsParameters]):
 
     def cleanup(self, parameters: EcsParameters) -> None:
         """Set the least to 0, so that nothing scales the service up again, then the desired count."""
+        self.guard(parameters)
         limits = self._limits(parameters)
         if limits is not None and limits.least > 0:
             self._register(parameters, Limits(0, limits.most))
@@ -162,30 +257,32 @@ class Ecs(DRModule[EcsParameters]):
         return self.client("application-autoscaling")
 
     def _service(self, parameters: EcsParameters) -> Service:
-        answer = self._ecs.describe_services(cluster=parameters.cluster, services=[parameters.service])
+        try:
+            answer = self._ecs.describe_services(cluster=parameters.cluster, services=[parameters.service])
+        except self._ecs.exceptions.ClusterNotFoundException as error:
+            message = f"there is no cluster {parameters.cluster} in {self.target.region}: correct EcsClusterName, or deploy it there"
+            raise self.error("ClusterNotFoundException", message) from error
         if not answer["services"]:
             message = f"there is no service {parameters.service} in cluster {parameters.cluster} in {self.target.region}"
             raise self.error("ServiceNotFoundException", f"{message}: correct EcsServiceName, or deploy it there with desired count 0")
-        found = answer["services"][0]
-        # A service under CodeDeploy or another controller has task sets in place of deployments.
-        parts = sorted(found.get("deployments") or found.get("taskSets") or [], key=lambda part: part["status"] != "PRIMARY")
-        return Service(
-            name=found["serviceName"],
-            status=found["status"],
-            desired=found["desiredCount"],
-            running=found["runningCount"],
-            pending=found["pendingCount"],
-            daemon=found.get("schedulingStrategy") == "DAEMON",
-            rollouts=tuple(_rollout(part) for part in parts),
-            reason=parts[0].get("rolloutStateReason", "") if parts else "",
-        )
+        return _read(answer["services"][0])
 
-    def _live_service(self, parameters: EcsParameters) -> Service:
+    def _peer_service(self, parameters: EcsParameters) -> Service | None:
+        """The service of the same names in the other Region, if there is one."""
+        peer, (cluster, name) = self.peer_client("ecs"), parameters.names
+        try:
+            found = peer.describe_services(cluster=cluster, services=[name])["services"]
+        except peer.exceptions.ClusterNotFoundException:
+            return None
+        return _read(found[0]) if found else None
+
+    def _scalable_service(self, parameters: EcsParameters) -> Service:
+        """The service. Raises ModuleError when its desired count cannot be set."""
         service = self._service(parameters)
-        if service.status != "ACTIVE":
-            raise self.error("ServiceNotActiveException", f"service {service.name} is {service.status}: deploy it again, then retry")
         if service.daemon:
             raise self.error("DaemonService", f"service {service.name} is a DAEMON and has no desired count: take it out of the manifest")
+        if self.run.phase is Phase.INSTANTIATE and service.status in ("DRAINING", "INACTIVE"):
+            raise self.error("ServiceNotActiveException", f"service {service.name} is {service.status}: deploy it again, then retry")
         return service
 
     def _limits(self, parameters: EcsParameters) -> Limits | None:
@@ -216,6 +313,24 @@ class Ecs(DRModule[EcsParameters]):
 
     def _scale(self, parameters: EcsParameters, size: int) -> None:
         self._ecs.update_service(cluster=parameters.cluster, service=parameters.service, desiredCount=size)
+
+
+def _read(found: Mapping[str, Any]) -> Service:
+    # A service under CodeDeploy or another controller has task sets in place of deployments.
+    parts = sorted(found.get("deployments") or found.get("taskSets") or [], key=lambda part: part["status"] != "PRIMARY")
+    providers = [item["capacityProvider"] for item in found.get("capacityProviderStrategy") or []]
+    return Service(
+        name=found["serviceName"],
+        status=found["status"],
+        desired=found["desiredCount"],
+        running=found["runningCount"],
+        pending=found["pendingCount"],
+        daemon=found.get("schedulingStrategy") == "DAEMON",
+        rollouts=tuple(_rollout(part) for part in parts),
+        reason=parts[0].get("rolloutStateReason", "") if parts else "",
+        task_definition=found.get("taskDefinition") or (parts[0].get("taskDefinition") if parts else None),
+        launches=frozenset(providers or [found.get("launchType") or ""]),
+    )
 
 
 def _rollout(part: Mapping[str, Any]) -> str:

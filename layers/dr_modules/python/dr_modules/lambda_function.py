@@ -24,6 +24,7 @@ Example manifest resource:
 import hashlib
 import json
 import time
+from collections.abc import Iterator
 from typing import Any, ClassVar, Literal
 
 from botocore.config import Config
@@ -32,19 +33,26 @@ from pydantic import Field, field_validator
 
 from dr_core.errors import ErrorClass
 from dr_core.phases import Phase
-from dr_modules.base import DRModule, Handle, ModuleParameters, Permissions, Status, Text, register
+from dr_modules.base import DRModule, Handle, ModuleParameters, Permissions, PreflightFinding, Status, Text, register
 
 # All synchronous calls of one resource share this time. A function can run for 900 s, but so can the one that calls it: the rest is
 # for recording what came back.
 _CALL_SECONDS = 870
+_NEVER_RUNS = ("Failed", "Deactivating", "Deactivated", "ActiveNonInvocable", "Deleting")
 
 
 class LambdaFunctionParameters(ModuleParameters):
     """One call of a manifest resource; FunctionName is a name, a name with alias or version, or an ARN."""
 
-    function: Text = Field(alias="FunctionName")
-    invocation_type: Literal["Event", "RequestResponse"] = Field(alias="InvocationType", default="Event")
-    payload: dict[str, Any] = Field(alias="Payload", default_factory=dict)
+    function: Text = Field(alias="FunctionName", description="a name, a name with alias or version, or an ARN")
+    invocation_type: Literal["Event", "RequestResponse"] = Field(
+        alias="InvocationType",
+        default="Event",
+        description="`Event`: done when Lambda has accepted the call; `RequestResponse`: when it returned",
+    )
+    payload: dict[str, Any] = Field(
+        alias="Payload", default_factory=dict, description="what the function gets, beside the orchestrator's own key `context`"
+    )
 
     @field_validator("payload")
     @classmethod
@@ -58,13 +66,46 @@ class LambdaFunctionParameters(ModuleParameters):
 class LambdaFunction(DRModule[LambdaFunctionParameters]):
     """Functions of AWS Lambda. All phases are the same call; the function is told which one it is."""
 
-    permissions: ClassVar[Permissions] = dict.fromkeys(Phase, ("lambda:InvokeFunction",))
+    permissions: ClassVar[Permissions] = dict.fromkeys(
+        Phase, ("lambda:InvokeFunction", "lambda:GetFunctionConfiguration", "lambda:GetFunctionConcurrency")
+    )
+    # The call itself, where a trail records Lambda's data events: Lambda has no event of its own for a call that has returned.
+    native_events = (("aws.lambda", "AWS API Call via CloudTrail"),)
     check_cap_seconds = 5
     timeout_seconds = 1200
     lease_seconds = _CALL_SECONDS + 60
     terminal_codes = frozenset({"RequestTooLargeException", "UnsupportedMediaTypeException", "RecursiveInvocationException"})
 
     _until: float | None = None  # when the calls of this resource must have ended
+
+    def preflight(self, parameters: LambdaFunctionParameters) -> Iterator[PreflightFinding]:
+        """Whether the function is there and would run: its state, its time-out, its reserved concurrency."""
+        function, client = parameters.function, self.client("lambda")
+        try:
+            found = client.get_function_configuration(FunctionName=function)
+        except client.exceptions.ResourceNotFoundException:
+            message = f"there is no function {function} in {self.target.region}: correct FunctionName, or deploy it there"
+            yield self.obstacle("ResourceNotFoundException", message)
+            return
+        # Neither is told of functions that were made before states were.
+        state, update = found.get("State", "Active"), found.get("LastUpdateStatus", "Successful")
+        reason = found.get("StateReason") or "no reason given"
+        if state in _NEVER_RUNS:
+            yield self.obstacle("FunctionNotActive", f"{function} is {state} ({reason}): deploy it again")
+        elif state != "Active":
+            yield self.warning(
+                "FunctionNotActive", f"{function} is {state} ({reason}): wait until it is Active; an Inactive one, call once"
+            )
+        if update != "Successful":
+            why = found.get("LastUpdateStatusReason") or "no reason given"
+            yield self.warning("LastUpdate", f"the last update of {function} is {update} ({why}): what runs may be what was before it")
+        if parameters.invocation_type == "RequestResponse" and found["Timeout"] > _CALL_SECONDS:
+            message = f"{function} may run for {found['Timeout']} s, and its answer is awaited for {_CALL_SECONDS} s"
+            yield self.warning("TimeoutTooLong", f"{message}: lower its time-out, or call it with InvocationType Event")
+        unqualified = ":".join(found["FunctionArn"].split(":")[:7])  # concurrency is reserved for all versions together
+        if client.get_function_concurrency(FunctionName=unqualified).get("ReservedConcurrentExecutions") == 0:
+            message = f"{function} has a reserved concurrency of 0: every call is throttled"
+            yield self.obstacle("NoConcurrency", f"{message}; reserve more, or none")
 
     def instantiate(self, parameters: LambdaFunctionParameters) -> Handle:
         """Call the function."""

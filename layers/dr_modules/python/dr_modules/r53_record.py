@@ -10,6 +10,9 @@ the act's handle, tells. `list_resource_record_sets` alone also shows changes th
 was as asked before anything was done) the record as read is what there is: Route 53 does not say which change made it. A change of an
 earlier attempt that is still PENDING is submitted again.
 
+Route 53's control plane is in us-east-1 alone, and preflight says so. Where that must not matter, move the traffic without it: with routing
+controls of the Application Recovery Controller, or with failover records whose health check something in the standby Region flips.
+
 Example manifest resource:
 
     {
@@ -34,7 +37,7 @@ Example manifest resource:
     }
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from functools import cached_property
 from typing import Annotated, Any, ClassVar, Literal, Self
 
@@ -42,30 +45,39 @@ from pydantic import AfterValidator, Field, model_validator
 
 from dr_core.errors import ErrorClass
 from dr_core.phases import Phase
-from dr_modules.base import Count, DRModule, Flag, Handle, ModuleParameters, Names, Permissions, Status, Text, register
+from dr_modules.base import Count, DRModule, Flag, Handle, ModuleParameters, Names, Permissions, PreflightFinding, Status, Text, register
 
 ZoneId = Annotated[Text, AfterValidator(lambda text: text.removeprefix("/hostedzone/"))]
 # One record set has one routing policy; naming one in the manifest replaces the existing one.
 _POLICIES = ("Weight", "Failover", "Region", "GeoLocation", "GeoProximityLocation", "CidrRoutingConfig", "MultiValueAnswer")
 _KEPT = ("SetIdentifier", "HealthCheckId", *_POLICIES)
 _CLOUDFRONT_ZONE = "Z2FDTNDATAQYW2"  # the same for every distribution
+_CONTROL_PLANE = "us-east-1"
 
 
 class R53RecordParameters(ModuleParameters):
     """One record set of a manifest resource. An alias has the TTL of what it points at."""
 
-    zone: ZoneId = Field(alias="HostedZoneId")
-    record_name: Text = Field(alias="R53RecordName")
-    record_type: Text = Field(alias="RecordType")
-    alias: Flag = Field(alias="Alias", default=False)
-    values: Names = Field(alias="RecordValue", min_length=1)
-    ttl: Count = Field(alias="TTL", default=60, le=2147483647)
-    set_identifier: Text | None = Field(alias="SetIdentifier", default=None)
-    weight: Count | None = Field(alias="Weight", default=None, le=255)
-    failover: Literal["PRIMARY", "SECONDARY"] | None = Field(alias="Failover", default=None)
-    region: Text | None = Field(alias="Region", default=None)
-    evaluate_target_health: Flag | None = Field(alias="EvaluateTargetHealth", default=None)
-    alias_zone: ZoneId | None = Field(alias="AliasHostedZoneId", default=None)
+    zone: ZoneId = Field(alias="HostedZoneId", description="the hosted zone, with or without `/hostedzone/`")
+    record_name: Text = Field(alias="R53RecordName", description="the record's full name, within the zone")
+    record_type: Text = Field(alias="RecordType", description="`A`, `AAAA`, `CNAME` or another type")
+    alias: Flag = Field(alias="Alias", default=False, description="whether RecordValue is what an alias points at")
+    values: Names = Field(
+        alias="RecordValue",
+        min_length=1,
+        description="value or values; of an alias the name of a load balancer in the target Region, or a DNS name",
+    )
+    ttl: Count = Field(alias="TTL", default=60, le=2147483647, description="seconds; an alias has none of its own")
+    set_identifier: Text | None = Field(alias="SetIdentifier", default=None, description="which record set, where a name has several")
+    weight: Count | None = Field(alias="Weight", default=None, le=255, description="weighted routing")
+    failover: Literal["PRIMARY", "SECONDARY"] | None = Field(alias="Failover", default=None, description="failover routing")
+    region: Text | None = Field(alias="Region", default=None, description="latency routing")
+    evaluate_target_health: Flag | None = Field(
+        alias="EvaluateTargetHealth", default=None, description="of an alias; without it as the existing record has it, else false"
+    )
+    alias_zone: ZoneId | None = Field(
+        alias="AliasHostedZoneId", default=None, description="of an alias: the hosted zone of its DNS name, where it cannot be looked up"
+    )
 
     @model_validator(mode="after")
     def _fits_together(self) -> Self:
@@ -90,12 +102,15 @@ class R53Record(DRModule[R53RecordParameters]):
 
     permissions: ClassVar[Permissions] = {
         Phase.ACTIVATE: (
+            "route53:GetHostedZone",
             "route53:ListResourceRecordSets",
             "route53:ChangeResourceRecordSets",
             "route53:GetChange",
             "elasticloadbalancing:DescribeLoadBalancers",
         )
     }
+    # The call itself, as CloudTrail tells it, in us-east-1 alone: Route 53 has no event of its own for a change that is INSYNC.
+    native_events = (("aws.route53", "AWS API Call via CloudTrail"),)
     terminal_codes = frozenset({"InvalidChangeBatch"})
     check_cap_seconds = 10
     timeout_seconds = 3600  # Route 53's own recovery of its control plane may take that long
@@ -108,6 +123,22 @@ class R53Record(DRModule[R53RecordParameters]):
         """Refuse in a drill."""
         del parameters
         self.refuse_drill("change DNS")
+
+    def preflight(self, parameters: R53RecordParameters) -> Iterator[PreflightFinding]:
+        """Whether the record belongs into the zone and its load balancer is there; and what the change depends on."""
+        zone = _canonical(self._route53.get_hosted_zone(Id=parameters.zone)["HostedZone"]["Name"])
+        name = _canonical(parameters.record_name)
+        if name != zone and not name.endswith(f".{zone}"):
+            message = f"{parameters.record_name} is not in hosted zone {parameters.zone} ({zone.rstrip('.')})"
+            yield self.obstacle("NameOutsideZone", f"{message}: correct R53RecordName or HostedZoneId")
+        if self.target.region != _CONTROL_PLANE:
+            message = f"Route 53 changes records through its control plane in {_CONTROL_PLANE} alone, which an outage there takes along"
+            remedy = (
+                "use routing controls of the Application Recovery Controller, or failover records with a health check that"
+                f" {self.target.region} can flip; else keep this resource in the last layer and make it bestEffort"
+            )
+            yield self.warning("ControlPlaneElsewhere", f"{message}: {remedy}")
+        self._wanted(parameters, self._existing(parameters))  # raises where a load balancer or the record set cannot be told
 
     def activate(self, parameters: R53RecordParameters) -> Handle:
         """Submit one record."""
@@ -200,7 +231,9 @@ class R53Record(DRModule[R53RecordParameters]):
             raise self.error("LoadBalancerNotFound", f"{message}: correct RecordValue, or give AliasHostedZoneId with a DNS name")
         state = balancer.get("State", {}).get("Code", "active")
         if state not in ("active", "active_impaired"):
-            raise self.error("LoadBalancerNotReady", f"load balancer {value} is {state}: retry when it is active", ErrorClass.RETRYABLE)
+            hopeless = state == "failed"
+            message = f"load balancer {value} is {state}: {'create it again' if hopeless else 'retry when it is active'}"
+            raise self.error("LoadBalancerNotReady", message, ErrorClass.TERMINAL if hopeless else ErrorClass.RETRYABLE)
         # `dualstack.` answers for A and AAAA alike; a Network Load Balancer has no such name.
         prefix = "dualstack." if balancer["Type"] == "application" else ""
         return balancer["CanonicalHostedZoneId"], prefix + balancer["DNSName"]
