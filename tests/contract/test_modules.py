@@ -90,8 +90,10 @@ def test_permissions_are_actions_that_exist(name: str, phase: Phase) -> None:
 
 @every_phase
 def test_checks_get_no_right_to_change_anything(name: str, phase: Phase) -> None:
-    for action in modules()[name].read_actions(phase):
-        assert action.partition(":")[2].startswith(_READING), action
+    module = modules()[name]
+    for action in module.read_actions(phase):
+        assert action.partition(":")[2].startswith(_READING) or action in module.observing.get(phase, ()), action
+    assert set(module.observing.get(phase, ())) <= set(module.permissions[phase])
 
 
 @every_phase

@@ -256,6 +256,12 @@ def test_a_function_that_may_not_run_at_all_is_found(world: World) -> None:
     assert finding(world) == []
 
 
+def test_a_concurrency_that_may_not_be_read_is_a_warning(world: World) -> None:
+    scenes.function(world)
+    world.answer("lambda", "GetFunctionConcurrency", error("AccessDeniedException"), 403)
+    assert finding(world) == [("ConcurrencyUnknown", Severity.WARNING)]
+
+
 def test_concurrency_is_asked_of_the_function_and_not_of_its_alias(world: World) -> None:
     scenes.function(world)
     arn = "arn:aws:lambda:us-west-2:123456789012:function:warm"

@@ -126,7 +126,7 @@ def _answer(model: OperationModel, context: dict[str, Any], **_: object) -> tupl
         return None
     recording.calls.append(_call(context, sent=False))
     del context["dr_call"]
-    answer = _made_up(model.output_shape, 0) if model.output_shape else {}
+    answer = _made_up_answer(model)
     return SimpleNamespace(status_code=200), {**answer, "ResponseMetadata": {"HTTPStatusCode": 200, "RequestId": "", "RetryAttempts": 0}}
 
 
@@ -182,31 +182,48 @@ def _redacted(value: Any, shape: Shape | None, secrets: set[str], depth: int) ->
         members: Mapping[str, Shape] = shape.members if isinstance(shape, StructureShape) else {}
         inner = shape.value if isinstance(shape, MapShape) else None
         return {
-            str(key): _HIDDEN if _SECRET_NAME.search(str(key)) else _redacted(child, members.get(key, inner), secrets, depth + 1)
+            _short(str(key), secrets): _HIDDEN if _SECRET_NAME.search(str(key)) else _redacted(child, members.get(key, inner), secrets, depth + 1)
             for key, child in list(value.items())[:_MOST_ITEMS]
         }
     if isinstance(value, list | tuple):
         inner = shape.member if isinstance(shape, ListShape) else None
         return [_redacted(child, inner, secrets, depth + 1) for child in value[:_MOST_ITEMS]]
     if isinstance(value, bool | int | float) or value is None:
-        return value
-    return _document_or_text(value.decode(errors="replace") if isinstance(value, bytes) else str(value), secrets, depth)
+        return _HIDDEN if str(value) in secrets else value
+    return _document_or_text(value.decode(errors="replace") if isinstance(value, bytes | bytearray) else str(value), secrets, depth)
 
 
 def _document_or_text(value: str, secrets: set[str], depth: int) -> Any:
-    """A text that is a JSON object, such as a function's payload, may name secrets within."""
-    if value.startswith("{"):
+    """A text that is a JSON document, such as a function's payload, may name secrets within, or be one as a whole."""
+    value = _hidden(value, secrets)
+    if value.lstrip().startswith(("{", "[")):
         try:
             return _redacted(json.loads(value), None, secrets, depth + 1)
-        except ValueError:  # no JSON after all
+        except (ValueError, RecursionError):  # no JSON after all, or none that anybody would read
             return _short(value, secrets)
     return _short(value, secrets)
 
 
-def _short(value: str, secrets: set[str]) -> str:
-    for secret in secrets:
+def _hidden(value: str, secrets: set[str]) -> str:
+    """The text without the secrets, the longest first: one may be a part of another."""
+    for secret in sorted(secrets, key=len, reverse=True):
         value = value.replace(secret, _HIDDEN)
+    return value
+
+
+def _short(value: str, secrets: set[str]) -> str:
+    value = _hidden(value, secrets)
     return value if len(value) <= _LONGEST_TEXT else f"{value[:_LONGEST_TEXT]}…"
+
+
+def _made_up_answer(model: OperationModel) -> dict[str, Any]:
+    """What a call that was not sent is answered with; a stream, such as a function's answer, says null."""
+    shape = model.output_shape
+    if not isinstance(shape, StructureShape):
+        return {}
+    stream = shape.serialization.get("payload") if model.has_streaming_output else None
+    streamed = {stream: StreamingBody(BytesIO(b"null"), 4)} if stream else {}
+    return {**_made_up(shape, 0), **streamed}
 
 
 def _made_up(shape: Shape, depth: int) -> Any:
@@ -227,7 +244,7 @@ def _made_up(shape: Shape, depth: int) -> Any:
         case "timestamp":
             return datetime.now(UTC)
         case "blob":
-            return StreamingBody(BytesIO(b"null"), 4) if shape.serialization.get("streaming") or depth == 1 else b""
+            return b""
         case _:
             enum: list[str] = getattr(shape, "enum", [])
             return enum[0] if enum else "not-known-before-the-call"

@@ -114,9 +114,11 @@ def _give_up_planning(state: State, now: datetime) -> Move | None:
     return _end_dry_run(state, ExecutionStatus.EXPIRED, DetailType.EXECUTION_EXPIRED, why, now)
 
 
-def _end_dry_run(state: State, status: ExecutionStatus, detail_type: DetailType, why: str, now: datetime, *events: Event) -> Move:
+def _end_dry_run(
+    state: State, status: ExecutionStatus, detail_type: DetailType, why: str, now: datetime, *events: Event, **values: object
+) -> Move:
     """A dry run has no lock to free."""
-    change = on_execution(state.execution, status=status, ended_at=now, due_at=None, outcome_detail=why, preflight_at=now)
+    change = on_execution(state.execution, status=status, ended_at=now, due_at=None, outcome_detail=why, **values)
     return Move((change,), (*events, Event(detail_type, {"outcome": status, "reason": why})))
 
 
@@ -129,7 +131,7 @@ def _(trigger: Preflown, state: State, now: datetime) -> Move | None:
         return None
     if execution.status is ExecutionStatus.PLANNING:
         why = f"dry run: {trigger.calls} calls planned, {trigger.errors} errors and {trigger.warnings} warnings found, nothing changed"
-        return _end_dry_run(state, ExecutionStatus.SUCCEEDED, DetailType.EXECUTION_COMPLETED, why, now, completed)
+        return _end_dry_run(state, ExecutionStatus.SUCCEEDED, DetailType.EXECUTION_COMPLETED, why, now, completed, preflight_at=now)
     if execution.status is not ExecutionStatus.PENDING_APPROVAL or approval is None:
         return None
     flown = on_execution(execution, preflight_at=now)

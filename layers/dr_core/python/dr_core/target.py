@@ -116,7 +116,8 @@ def _assume(role_name: str, external_id: str, account: str, region: str, run_id:
     del slot
     role_arn = f"arn:{boto3.Session().get_partition_for_region(region)}:iam::{account}:role/{role_name}"
     policy = {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": list(actions), "Resource": "*"}]}
-    sts = boto3.client("sts", region_name=region, config=_CONFIG)
+    with _making:
+        sts = boto3.client("sts", region_name=region, config=_CONFIG)
     try:
         credentials = sts.assume_role(
             RoleArn=role_arn,

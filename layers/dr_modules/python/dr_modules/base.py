@@ -194,6 +194,8 @@ class DRModule(ABC, Generic[P]):
     permissions: ClassVar[Permissions]  # the actions that the module calls
     # Actions that AWS asks of the caller although the module never calls them, such as the use of a key.
     implied_permissions: ClassVar[Permissions] = {}
+    # Actions that its status checks call although their names do not say that they only read, such as asking a function.
+    observing: ClassVar[Permissions] = {}
     irreversible: ClassVar[frozenset[Phase]] = frozenset()
     # (source, detail-type) of AWS's own events that say that work has moved on.
     native_events: ClassVar[tuple[tuple[str, str], ...]] = ()
@@ -352,8 +354,9 @@ class DRModule(ABC, Generic[P]):
 
     @classmethod
     def read_actions(cls, phase: Phase) -> tuple[str, ...]:
-        """Those of `actions` that change nothing."""
-        return tuple(action for action in cls.permissions[phase] if is_reading(action.partition(":")[2]))
+        """Those of `actions` that change nothing: what checks and preflight may call."""
+        observing = cls.observing.get(phase, ())
+        return tuple(action for action in cls.permissions[phase] if is_reading(action.partition(":")[2]) or action in observing)
 
     @classmethod
     def attempts(cls, phase: Phase) -> int:

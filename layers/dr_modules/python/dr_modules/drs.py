@@ -121,6 +121,8 @@ class Drs(DrsLaunch, DrsCleanup, DrsReplicate):
         ),
         Phase.REPLICATE: (*_READ, "drs:ReverseReplication", "ssm:ListCommands", "ssm:GetCommandInvocation", "ssm:SendCommand"),
     }
+    # The solution's handler is asked for an execution's state as it is for a new one: by invoking it.
+    observing: ClassVar[Permissions] = {Phase.ACTIVATE: ("lambda:InvokeFunction",)}
     implied_permissions: ClassVar[Permissions] = {Phase.ACTIVATE: _LAUNCHING, Phase.CLEANUP: _TERMINATING}
     irreversible = frozenset({Phase.CLEANUP})
     native_events = (

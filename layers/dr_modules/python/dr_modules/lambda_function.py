@@ -103,7 +103,15 @@ class LambdaFunction(DRModule[LambdaFunctionParameters]):
             message = f"{function} may run for {found['Timeout']} s, and its answer is awaited for {_CALL_SECONDS} s"
             yield self.warning("TimeoutTooLong", f"{message}: lower its time-out, or call it with InvocationType Event")
         unqualified = ":".join(found["FunctionArn"].split(":")[:7])  # concurrency is reserved for all versions together
-        if client.get_function_concurrency(FunctionName=unqualified).get("ReservedConcurrentExecutions") == 0:
+        try:
+            concurrency = client.get_function_concurrency(FunctionName=unqualified)
+        except ClientError as error:
+            if not error.response["Error"]["Code"].startswith("AccessDenied"):
+                raise
+            # It does not keep the function from being called: that needs another permission.
+            yield self.warning("ConcurrencyUnknown", f"whether {function} has a reserved concurrency of 0 may not be read: {error}")
+            return
+        if concurrency.get("ReservedConcurrentExecutions") == 0:
             message = f"{function} has a reserved concurrency of 0: every call is throttled"
             yield self.obstacle("NoConcurrency", f"{message}; reserve more, or none")
 
