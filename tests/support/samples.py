@@ -98,7 +98,8 @@ def _expires(desk: Desk, execution_id: str) -> str:
 def _is_retried_and_skipped(desk: Desk, execution_id: str) -> str:
     desk.request([_DATABASE], execution_id=execution_id)
     _after(desk, 40).approve()
-    _after(desk, 1).move(Command("pause", "olga", "a look first"))
+    _after(desk, 1).command("pause", "a look first")
+    _after(desk, 1).command("skip", "not needed")
     _after(desk, 9).move(Command("resume", "olga", "go on"))
     message = "User: arn:aws:sts::222222222222:assumed-role/DR-Orchestrator-Execution-Role/dr-1 is not authorized"
     _after(desk, 2).begin("0001-001", failed("AccessDenied", message, "7c0e4d5a-9f53-4a5b-8d1e-2f60b7a1c9e8"))

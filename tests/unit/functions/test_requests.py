@@ -14,8 +14,10 @@ from dr_core.events import execution_id
 from dr_core.links import LinkSigner, LinkToken
 from dr_core.records import ApprovalStatus, ExecutionStatus
 from dr_core.triggers import Preflown, TokenHeld, Vote
+from dr_engine.preflight import document
 from tests.support.control_plane import HOME, ID, OTHER, SHA, T0, Cloud, a_layer, a_resource, an_approval, an_execution, error
 from tests.support.deployed import BUCKET, BUS, MACHINE, PAGE, SECRET, SECRET_NAME, TOPIC, Function, announced, on_bus
+from tests.support.reports import obstacle, planned, report
 
 Functions = Callable[[str], Function]
 REQUEST = {
@@ -203,6 +205,19 @@ def test_request_approval(function: Functions, waiting: Cloud) -> None:
 
 
 @pytest.mark.usefixtures("_secret")
+@pytest.mark.parametrize("in_time", [True, False])
+def test_request_approval_says_what_preflight_found(function: Functions, waiting: Cloud, in_time: bool) -> None:
+    if in_time:
+        found = report(findings=(obstacle("NoQuota", "lamp-1 (Lamp): raise it"),), calls=(planned("lamp:Light", room="hall"),))
+        waiting.table.keep_preflight(ID, {a_resource().id: document(a_resource(), found)}, T0)
+    waiting.answer("sns", "Publish", {"MessageId": "1"}, status=200)
+    function("request_approval").invoke({"executionId": ID, "taskToken": "the-token"})
+    message = waiting.made("Publish")[0].parameters["Message"]
+    said = ("1 error in the way", "NoQuota: lamp-1 (Lamp): raise it", "lamp:Light") if in_time else ("no preflight came in time",)
+    assert all(words in message for words in said) and "hall" not in message
+
+
+@pytest.mark.usefixtures("_secret")
 def test_request_approval_twice_asks_rather_twice_than_not_at_all(function: Functions, waiting: Cloud) -> None:
     waiting.answer("sns", "Publish", error("InternalError"))
     with pytest.raises(boto3.client("sns").exceptions.ClientError):
@@ -319,3 +334,16 @@ def test_settle_approval_gives_back_what_failed(function: Functions, waiting: Cl
     votes(waiting)
     body = announced(waiting, ID, "Approval Granted")[0]
     assert function("settle_approval").deliver(body, BROKEN) == ["2"]
+
+
+# --- control_execution ---
+
+
+def test_control_execution(function: Functions, cloud: Cloud) -> None:
+    assert cloud.table.create(an_execution(), [a_layer()], [a_resource()], an_approval(), T0)
+    command = {"executionId": ID, "command": "cancel", "requestedBy": "olga", "reason": "enough"}
+    body = on_bus("Command Requested", command, "dr.operator", "event-1")
+    assert function("control_execution").deliver(body, "not JSON", body) == ["2"]
+    state = cloud.table.load(ID)
+    assert state and state.execution.status is ExecutionStatus.CANCELLED
+    assert cloud.events().count("Command Accepted") == 1 and "Command Refused" not in cloud.events()

@@ -36,11 +36,14 @@ class NotAllowedError(OrchestratorError):
     """A command or vote that the present state does not allow; the text says why."""
 
 
+CommandName = Literal["pause", "resume", "cancel", "retry", "skip", "force-complete", "abandon"]
+
+
 @dataclass(frozen=True, slots=True)
 class Command:
     """An operator steers the execution; `resource_ids` empty means every failed resource of the current layer."""
 
-    name: Literal["pause", "resume", "cancel", "retry", "skip", "force-complete", "abandon"]
+    name: CommandName
     actor: str
     reason: str
     resource_ids: tuple[str, ...] = ()

@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, StrictBool, StringConstraints
 from pydantic.alias_generators import to_camel
 from ulid import ULID
 
+from dr_core.commands import CommandName
 from dr_core.errors import InvalidInputError, Problem
 from dr_core.moves import text
 from dr_core.phases import Mode, Phase
@@ -70,18 +71,46 @@ class ExecutionRequested(BaseModel):
         try:
             return cls.model_validate(detail)
         except ValidationError as error:
-            raise InvalidInputError([_problem(item["loc"], item["type"], item["msg"]) for item in error.errors()]) from error
+            raise InvalidInputError(
+                [_problem(item["loc"], item["type"], item["msg"], cls, "Execution Requested") for item in error.errors()]
+            ) from error
 
 
-def _problem(location: tuple[int | str, ...], kind: str, message: str) -> Problem:
+def _problem(location: tuple[int | str, ...], kind: str, message: str, model: type[BaseModel], event: str) -> Problem:
     key = printable(".".join(str(part) for part in location), 100)
-    known = sorted(to_camel(name) for name in ExecutionRequested.model_fields)
+    known = sorted(to_camel(name) for name in model.model_fields)
     remedies = {
         "extra_forbidden": f"known are {', '.join(known)}",
         "missing": "add it",
         "bool_type": "write true or false, without quotes",
     }
-    return Problem("Execution Requested", "", "", key, message.removeprefix("Value error, "), remedies.get(kind, ""))
+    return Problem(event, "", "", key, message.removeprefix("Value error, "), remedies.get(kind, ""))
+
+
+class CommandRequested(BaseModel):
+    """An operator's command to an execution: the detail of `Command Requested` from source `dr.operator`.
+
+    `resourceIds`: such as `0002-001`; left out, `retry` and `skip` mean every failed resource of the current layer. `requestedBy` is a
+    claim. `clientToken` makes a repetition harmless; without one, each event is a command of its own.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True, alias_generator=to_camel)
+
+    execution_id: Annotated[str, StringConstraints(pattern=r"^[0-9A-HJKMNP-TV-Z]{26}$")]
+    command: CommandName
+    resource_ids: tuple[Annotated[str, StringConstraints(pattern=r"^\d{4}-\d{3}$")], ...] = ()
+    client_token: Name | None = None
+    requested_by: Text
+    reason: Text
+
+    @classmethod
+    def parse(cls, detail: object) -> "CommandRequested":
+        """Validate the detail of an event. Raises InvalidInputError with every problem at once."""
+        try:
+            return cls.model_validate(detail)
+        except ValidationError as error:
+            found = [_problem(item["loc"], item["type"], item["msg"], cls, "Command Requested") for item in error.errors()]
+            raise InvalidInputError(found) from error
 
 
 class Incoming(BaseModel):

@@ -9,6 +9,7 @@
 | EXEC#<id> | EVT#<ulid> | an event: outbox and audit trail |
 | EXEC#<id> | PREFLIGHT#<layer>-<index> | what preflight found of a resource, and the calls that its act would make |
 | EXEC#<id> | CALLS#<layer>-<index>#<ulid> | the AWS calls of one claim or check of a resource |
+| EXEC#<id> | CMD#<token> | what became of a command |
 | EXEC#<id> | REFUSAL | a request that was not accepted |
 | LOCK#<application>#<Region> | LOCK | who may act there |
 | TOKEN#<application>#<token> | TOKEN | the execution that a client token started |
@@ -220,6 +221,16 @@ class CallsItem(Item):
     calls: JSONAttribute = JSONAttribute()
 
 
+class CommandItem(Item):
+    """What became of a command: state.Receipt. Its token makes a repetition harmless."""
+
+    command = UnicodeAttribute()
+    actor = UnicodeAttribute()
+    outcome = UnicodeAttribute()
+    why = UnicodeAttribute(default="")
+    at = MomentAttribute()
+
+
 class RefusalItem(Item):
     """A request that was not accepted, with everything wrong with it."""
 
@@ -246,6 +257,7 @@ ITEMS: tuple[type[Item], ...] = (
     EventItem,
     PreflightItem,
     CallsItem,
+    CommandItem,
     RefusalItem,
     TokenItem,
 )

@@ -306,6 +306,8 @@ class DetailType(StrEnum):
     APPROVAL_GRANTED = "Approval Granted"
     APPROVAL_REJECTED = "Approval Rejected"
     APPROVAL_EXPIRED = "Approval Expired"
+    COMMAND_ACCEPTED = "Command Accepted"
+    COMMAND_REFUSED = "Command Refused"
     LAYER_STARTED = "Layer Started"
     LAYER_REOPENED = "Layer Reopened"
     LAYER_COMPLETED = "Layer Completed"
@@ -322,5 +324,5 @@ class DetailType(StrEnum):
 
     @property
     def source(self) -> str:
-        """The event's `source`: `dr.execution`, `dr.preflight`, `dr.approval`, `dr.layer` or `dr.resource`."""
+        """The event's `source`: `dr.execution`, `dr.preflight`, `dr.approval`, `dr.command`, `dr.layer` or `dr.resource`."""
         return f"dr.{self.split()[0].lower()}"

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, fields
 from datetime import datetime
 from enum import Enum
 from functools import cache, partial
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 from pynamodb.connection import Connection
 from pynamodb.exceptions import DoesNotExist, TransactWriteError
@@ -26,6 +26,7 @@ from dr_core.items import (
     REFUSAL_SK,
     ApprovalItem,
     CallsItem,
+    CommandItem,
     DueItem,
     EventItem,
     ExecutionItem,
@@ -74,6 +75,17 @@ class Refusal:
     requested_at: datetime
     problems: list[str]
     request: object
+
+
+@dataclass(frozen=True)
+class Receipt:
+    """What became of a command: ACCEPTED, or REFUSED and `why`. `token` is the command's own."""
+
+    token: str
+    command: str
+    actor: str
+    outcome: Literal["ACCEPTED", "REFUSED"]
+    why: str = ""
 
 
 @dataclass(frozen=True)
@@ -175,6 +187,14 @@ class Table:
         except DoesNotExist:
             return None
 
+    def receipt(self, execution_id: str, token: str) -> Receipt | None:
+        """What became of the command with that token; None if it has not been taken yet."""
+        try:
+            item = CommandItem.get(_pk(execution_id), f"CMD#{token}", consistent_read=True)
+        except DoesNotExist:
+            return None
+        return Receipt(token, item.command, item.actor, "ACCEPTED" if item.outcome == "ACCEPTED" else "REFUSED", item.why)
+
     def due(self, region: str, now: datetime, limit: int = 1000) -> list[str]:
         """The ids of executions that have something overdue, oldest first."""
         found = DueItem.due_index.query(f"DUE#{region}", DueItem.due_at <= now, limit=limit)
@@ -192,12 +212,26 @@ class Table:
 
     # --- writing ---
 
-    def commit(self, execution: Execution, move: Move, now: datetime) -> bool:
-        """Carry out the move in one transaction, its events with it. False if a condition did not hold: somebody was faster."""
+    def commit(self, execution: Execution, move: Move, now: datetime, receipt: Receipt | None = None) -> bool:
+        """Carry out the move in one transaction, its events with it. False if a condition did not hold: somebody was faster.
+
+        `receipt`: of the command that the move carries out; the same command is carried out once.
+        """
 
         def write(transaction: TransactWrite) -> None:
             for change in move.changes:
                 _apply(transaction, execution, change)
+            if receipt is not None:
+                item = CommandItem(
+                    _pk(execution.id),
+                    f"CMD#{receipt.token}",
+                    command=receipt.command,
+                    actor=receipt.actor,
+                    outcome=receipt.outcome,
+                    why=receipt.why,
+                    at=now,
+                )
+                transaction.save(item, condition=CommandItem.pk.does_not_exist())
             _save_events(transaction, execution, move.events, now)
 
         return self._transact(write)
