@@ -6,7 +6,9 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from dr_core.errors import ErrorClass
+from dr_core.execution import DRY_RUN_WITHIN
 from dr_core.records import ApprovalStatus, Execution, ExecutionStatus, Failure, Resource, ResourceStatus
+from dr_core.reports import plural, read_reports, verdict
 from drctl.snapshot import Snapshot
 from drctl.wording import between, moment, plain
 
@@ -48,6 +50,13 @@ def _pending(snapshot: Snapshot, command: str) -> Advice:
     return Advice((waits, *sent), decide)
 
 
+def _planning(snapshot: Snapshot, command: str) -> Advice:
+    execution = snapshot.execution
+    until = moment(execution.requested_at + DRY_RUN_WITHIN)
+    what = f"It is a dry run: the resources are being looked at, until {until} at the latest. Nothing is changed, locked or approved."
+    return Advice((what,), (f"{command} watch {execution.id}",))
+
+
 def _running(snapshot: Snapshot, command: str) -> Advice:
     execution = snapshot.execution
     current = [r for r in snapshot.resources if r.layer == execution.current_layer and not r.status.is_terminal]
@@ -84,7 +93,8 @@ def _stuck(snapshot: Snapshot) -> Iterator[str]:
 
 def _paused(snapshot: Snapshot, command: str) -> Advice:
     nothing = "It is paused: nothing new begins, what is under way is followed to its end."
-    return Advice((nothing, *_running(snapshot, command).sentences[1:]))
+    commands = tuple(f"{command} {name} {snapshot.execution.id} --reason TEXT" for name in ("resume", "cancel"))
+    return Advice((nothing, *_running(snapshot, command).sentences[1:]), commands)
 
 
 def _cancelling(snapshot: Snapshot, command: str) -> Advice:
@@ -92,7 +102,7 @@ def _cancelling(snapshot: Snapshot, command: str) -> Advice:
     return Advice((what, *_stuck(snapshot)), (f"{command} watch {snapshot.execution.id}",))
 
 
-def _failed(snapshot: Snapshot, _command: str) -> Advice:
+def _failed(snapshot: Snapshot, command: str) -> Advice:
     execution = snapshot.execution
     failed = [r for r in snapshot.resources if r.layer == execution.current_layer and r.status.is_failure]
     sentences = [f"Layer {execution.current_layer} failed, and the execution is halted: nothing goes on without a person."]
@@ -101,7 +111,9 @@ def _failed(snapshot: Snapshot, _command: str) -> Advice:
         sentences.append(f"{plain(resource.name)} ({plain(resource.module)}, account {resource.account}): {why}")
         sentences.append(f"  {_remedy(resource)}")
     locks = f"{execution.application} stays locked in {execution.source_region} and {execution.target_region} until it is decided."
-    return Advice((*sentences, locks))
+    give_up = f"{command} cancel {execution.id} --reason TEXT"
+    go_on = [f"{command} {name} {execution.id} [RESOURCE]... --reason TEXT" for name in ("retry", "skip")]
+    return Advice((*sentences, locks), (*go_on, give_up))
 
 
 def _remedy(resource: Resource) -> str:
@@ -113,10 +125,20 @@ def _remedy(resource: Resource) -> str:
     return f"All {resource.attempt} attempts failed: find the cause in the account's CloudTrail, by the request id where there is one."
 
 
-def _succeeded(snapshot: Snapshot, _command: str) -> Advice:
+def _succeeded(snapshot: Snapshot, command: str) -> Advice:
+    if snapshot.execution.dry_run:
+        return _flown(snapshot, command)
     failed = [plain(r.name) for r in snapshot.resources if r.status.is_failure]
     accepted = (f"Failed, and accepted by the layer's policy: {', '.join(failed)}.",) if failed else ()
     return Advice(("Nothing is left to do.", *accepted))
+
+
+def _flown(snapshot: Snapshot, command: str) -> Advice:
+    execution, found = snapshot.execution, verdict(read_reports(snapshot.preflight), len(snapshot.resources))
+    what = f"It was a dry run, and nothing was changed: {found.words()}."
+    calls = f"The phase would make {plural(found.calls, 'call')} on {found.called} of {plural(found.resources, 'resource')}."
+    where = "This shows them:" if execution.client_token else "A new dry run shows them as they are then:"
+    return Advice((what, f"{calls} {where}"), (_again(execution, command),))
 
 
 def _over(snapshot: Snapshot, command: str) -> Advice:
@@ -127,10 +149,16 @@ def _over(snapshot: Snapshot, command: str) -> Advice:
 
 def _again(execution: Execution, command: str) -> str:
     words = [execution.application, execution.phase.value, "--target", execution.target_region, "--source", execution.source_region]
-    return f"{command} start {shlex.join([*words, '--mode', execution.mode.value, '--reason', plain(execution.reason)])}"
+    words += ["--mode", execution.mode.value]
+    if not execution.dry_run:
+        return f"{command} start {shlex.join([*words, '--reason', plain(execution.reason)])}"
+    # The same token leads to the same dry run: its plan is shown, no new one is made.
+    ended_well = execution.client_token and execution.status is ExecutionStatus.SUCCEEDED
+    return f"{command} plan {shlex.join([*words, *(['--client-token', execution.client_token or ''] if ended_well else [])])}"
 
 
 _BY_STATUS: Mapping[ExecutionStatus, Callable[[Snapshot, str], Advice]] = {
+    ExecutionStatus.PLANNING: _planning,
     ExecutionStatus.PENDING_APPROVAL: _pending,
     ExecutionStatus.RUNNING: _running,
     ExecutionStatus.PAUSED: _paused,

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from drctl import approve, executions, local, new_module, permissions, start, status, validate, watch
+from drctl import approve, calls, control, dry_run, executions, local, new_module, permissions, start, status, validate, watch
 from drctl.cloud import Cloud
 from drctl.failures import Commands
 
@@ -41,11 +41,21 @@ def drctl(
 
 app.command()(validate.validate)
 app.command()(permissions.permissions)
+app.command()(dry_run.preflight)
+app.command()(dry_run.plan)
 app.command()(start.start)
 app.command()(approve.approve)
 app.command()(approve.reject)
 app.command()(status.status)
 app.command()(watch.watch)
+app.command()(control.pause)
+app.command()(control.resume)
+app.command()(control.cancel)
+app.command()(control.retry)
+app.command()(control.skip)
+app.command()(control.force_complete)
+app.command()(control.abandon)
+app.command()(calls.calls)
 app.command()(executions.executions)
 app.add_typer(local.app)
 app.command()(new_module.new_module)

@@ -11,7 +11,7 @@ from drctl import page, view
 from drctl.cloud import Cloud, cloud_of
 from drctl.failures import FAILED, WrongUseError, say
 
-_SHOWN = ("Application", "Phase", "Mode", "Acts on", "Requested by", "Reason", "Execution")
+_SHOWN = ("Preflight", "Data loss", "Application", "Phase", "Mode", "Acts on", "Requested by", "Reason", "Execution")
 
 ExecutionOrLink = Annotated[
     str,

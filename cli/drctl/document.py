@@ -3,17 +3,24 @@
 {"schemaVersion": "1", "kind": "execution",
  "execution": {…}, "approval": {…} or null,
  "layers": [{…, "resources": [{…, "failure": {…} or null}]}],
+ "preflight": {"errors", "warnings", "calls", "lagSeconds", "resources", "lookedAt"} or null, "reports": [a resource's, as below],
  "timeline": [{"id", "at", "source", "detailType", "subject", "words", "detail"}],
  "next": {"sentences": [], "commands": []}}
+
+{"schemaVersion": "1", "kind": "preflight" or "plan", "execution": {…}, "preflight": {…},
+ "reports": [{"resourceId", "layer", "resourceName", "module", "account", "progress", "detail", "findings", "lagSeconds", "maxLagSeconds",
+              "calls": [{"action", "region", "parameters", …}], "mayAlsoCall", "note", "irreversible"}]}
 
 {"schemaVersion": "1", "kind": "refusal", "execution": {"id", "application", "status": "REFUSED", "requestedAt"}, "problems": []}
 """
 
+from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, Literal
 
 from dr_core.moves import error_fields, text
-from dr_core.records import Layer, Resource
+from dr_core.records import Execution, Layer, Resource
+from dr_core.reports import read_reports, verdict
 from dr_core.state import Refusal
 from drctl.advice import Advice
 from drctl.snapshot import Snapshot
@@ -22,33 +29,15 @@ SCHEMA_VERSION = "1"
 
 
 def of_execution(snapshot: Snapshot, advice: Advice) -> dict[str, Any]:
-    """The document of an execution. It has neither parameters nor tokens."""
+    """The document of an execution. It has neither task tokens nor parameters but those of the calls that preflight planned."""
     execution, approval, running = snapshot.execution, snapshot.approval, snapshot.running_seconds
     return {
         "schemaVersion": SCHEMA_VERSION,
         "kind": "execution",
         "execution": {
-            "id": execution.id,
-            "application": execution.application,
-            "phase": execution.phase,
-            "mode": execution.mode,
-            "targetRegion": execution.target_region,
-            "sourceRegion": execution.source_region,
-            "homeRegion": execution.home_region,
-            "status": execution.status,
-            "requestedBy": execution.requested_by,
-            "reason": execution.reason,
-            "requestedAt": _at(execution.requested_at),
-            "startedAt": _at(execution.started_at),
-            "endedAt": _at(execution.ended_at),
+            **_execution(execution),
             "elapsedSeconds": round(snapshot.elapsed_seconds, 3),
             "runningSeconds": None if running is None else round(running, 3),
-            "currentLayer": execution.current_layer,
-            "layersTotal": execution.layers_total,
-            "manifestSha256": execution.manifest_sha256,
-            "manifestVersionId": execution.manifest_version_id,
-            "clientToken": execution.client_token,
-            "outcomeDetail": execution.outcome_detail,
         },
         "approval": approval
         and {
@@ -61,6 +50,8 @@ def of_execution(snapshot: Snapshot, advice: Advice) -> dict[str, Any]:
             "decidedAt": _at(approval.decided_at),
         },
         "layers": [_layer(layer, snapshot.resources_of(layer)) for layer in snapshot.layers],
+        "preflight": _preflight(snapshot.resources, snapshot.preflight) if snapshot.preflight else None,
+        "reports": _reports(snapshot.resources, snapshot.preflight),
         "timeline": [
             {
                 "id": one.id,
@@ -77,6 +68,19 @@ def of_execution(snapshot: Snapshot, advice: Advice) -> dict[str, Any]:
     }
 
 
+def of_preflight(
+    kind: Literal["preflight", "plan"], execution: Execution, resources: Sequence[Resource], reports: Sequence[Mapping[str, Any]]
+) -> dict[str, Any]:
+    """The document of a dry run that has ended."""
+    return {
+        "schemaVersion": SCHEMA_VERSION,
+        "kind": kind,
+        "execution": _execution(execution),
+        "preflight": _preflight(resources, reports),
+        "reports": _reports(resources, reports),
+    }
+
+
 def of_refusal(refusal: Refusal) -> dict[str, Any]:
     """The document of a refused request."""
     return {
@@ -90,6 +94,50 @@ def of_refusal(refusal: Refusal) -> dict[str, Any]:
         },
         "problems": refusal.problems,
     }
+
+
+def _execution(execution: Execution) -> dict[str, Any]:
+    return {
+        "id": execution.id,
+        "application": execution.application,
+        "phase": execution.phase,
+        "mode": execution.mode,
+        "dryRun": execution.dry_run,
+        "targetRegion": execution.target_region,
+        "sourceRegion": execution.source_region,
+        "homeRegion": execution.home_region,
+        "status": execution.status,
+        "requestedBy": execution.requested_by,
+        "reason": execution.reason,
+        "requestedAt": _at(execution.requested_at),
+        "preflightAt": _at(execution.preflight_at),
+        "startedAt": _at(execution.started_at),
+        "endedAt": _at(execution.ended_at),
+        "currentLayer": execution.current_layer,
+        "layersTotal": execution.layers_total,
+        "manifestSha256": execution.manifest_sha256,
+        "manifestVersionId": execution.manifest_version_id,
+        "clientToken": execution.client_token,
+        "outcomeDetail": execution.outcome_detail,
+    }
+
+
+def _preflight(resources: Sequence[Resource], reports: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    read = read_reports(reports)
+    found = verdict(read, len(resources))
+    return {
+        "errors": found.errors,
+        "warnings": found.warnings,
+        "calls": found.calls,
+        "lagSeconds": max((report.lag_seconds for report in read if report.lag_seconds is not None), default=None),
+        "resources": found.resources,
+        "lookedAt": found.looked_at,
+    }
+
+
+def _reports(resources: Sequence[Resource], reports: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    limits = {resource.id: resource.max_lag_seconds for resource in resources}
+    return [{**report, "maxLagSeconds": limits.get(report["resourceId"])} for report in reports]
 
 
 def _layer(layer: Layer, resources: tuple[Resource, ...]) -> dict[str, Any]:
@@ -114,6 +162,9 @@ def _resource(resource: Resource) -> dict[str, Any]:
         "status": resource.status,
         "attempt": resource.attempt,
         "maxAttempts": resource.max_attempts,
+        "step": resource.step,
+        "lagSeconds": resource.lag_seconds,
+        "maxLagSeconds": resource.max_lag_seconds,
         "bestEffort": resource.best_effort,
         "detail": resource.detail,
         "percent": resource.percent,

@@ -1,7 +1,9 @@
 """Everything that the table says of one execution, at one moment."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 from dr_core.records import Approval, Execution, ExecutionStatus, Layer, Resource, State
 from dr_core.state import Table
@@ -20,13 +22,14 @@ ENDED_BADLY = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """An execution with its approval, all its layers and resources, and its events so far, as read at `now`."""
+    """An execution with its approval, all its layers and resources, its events so far, and what preflight reported, as read at `now`."""
 
     execution: Execution
     approval: Approval | None
     layers: tuple[Layer, ...]
     resources: tuple[Resource, ...]
     timeline: tuple[Happening, ...]
+    preflight: tuple[Mapping[str, Any], ...]
     now: datetime
 
     @property
@@ -49,5 +52,12 @@ class Snapshot:
 def read(table: Table, state: State, now: datetime) -> Snapshot:
     """The rest of what there is to know of an execution just loaded."""
     execution_id = state.execution.id
-    happenings = tuple(happening(entry) for entry in table.timeline(execution_id))
-    return Snapshot(state.execution, table.approval(execution_id), state.layers, table.resources(execution_id), happenings, now)
+    return Snapshot(
+        execution=state.execution,
+        approval=table.approval(execution_id),
+        layers=state.layers,
+        resources=table.resources(execution_id),
+        timeline=tuple(happening(entry) for entry in table.timeline(execution_id)),
+        preflight=tuple(table.preflights(execution_id)),
+        now=now,
+    )

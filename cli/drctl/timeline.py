@@ -70,6 +70,7 @@ def _problems(problems: list[Mapping[str, str]], _fields: Mapping[str, Any]) -> 
 
 # What is said of the fields that have something to say, in this order; all others are for machines.
 _SAID: Mapping[str, Callable[[Any, Mapping[str, Any]], str]] = {
+    "dryRun": lambda value, _: "dry run" if value else "",
     "outcome": lambda value, _: str(value),
     "layersTotal": lambda value, _: f"{value} {'layer' if value == 1 else 'layers'}",
     "resources": lambda value, _: f"{value} {'resource' if value == 1 else 'resources'}",

@@ -8,9 +8,11 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from dr_core.records import Execution, Layer, Resource, ResourceStatus
+from dr_core.records import Execution, ExecutionStatus, Layer, Resource, ResourceStatus
+from dr_core.reports import read_reports
 from dr_core.state import Refusal
 from drctl.advice import Advice, failure_words
+from drctl.report_view import in_brief
 from drctl.snapshot import Snapshot
 from drctl.timeline import line
 from drctl.wording import between, duration, moment, percent_bar, plain
@@ -25,6 +27,7 @@ _STYLES: Mapping[str, str] = {
     "REQUESTED": "cyan",
     "RETRY_WAIT": "yellow",
     "PENDING_APPROVAL": "yellow",
+    "PLANNING": "cyan",
     "PAUSED": "yellow",
     "CANCELLING": "yellow",
     "SKIPPED": "yellow",
@@ -49,7 +52,8 @@ def status_text(status: str) -> Text:
 
 def title(execution: Execution) -> Text:
     """What is being done, and how it stands."""
-    what = f"{execution.phase} of {plain(execution.application)} in {execution.target_region} ({execution.mode})  "
+    mode = f"{execution.mode}, dry run" if execution.dry_run else execution.mode
+    what = f"{execution.phase} of {plain(execution.application)} in {execution.target_region} ({mode})  "
     return Text.assemble((what, "bold"), status_text(execution.status))
 
 
@@ -105,12 +109,14 @@ def _failure_lines(resources: Iterable[Resource]) -> Iterator[Text]:
 
 
 def show(snapshot: Snapshot, advice: Advice, out: Console) -> None:
-    """Everything that is known of an execution: header, layers, timeline, what next."""
+    """Everything that is known of an execution: header, layers, preflight, timeline, what next."""
     out.print(title(snapshot.execution))
     for name, value in _facts(snapshot):
         out.print(Text(f"{name:<11} {value}"))
     out.print()
     out.print(layers(snapshot.layers, snapshot.resources, snapshot.now), soft_wrap=False)
+    for line_of_preflight in _preflight(snapshot):
+        out.print(line_of_preflight)
     out.print(Text("\nTimeline (UTC, and since the request)", style="bold"))
     for one in snapshot.timeline:
         out.print(Text(line(one, snapshot.execution.requested_at)))
@@ -119,6 +125,19 @@ def show(snapshot: Snapshot, advice: Advice, out: Console) -> None:
         out.print(Text(sentence))
     for command in advice.commands:
         out.print(Text(f"  {command}"))
+
+
+def _preflight(snapshot: Snapshot) -> Iterator[Text]:
+    """What preflight found, while it matters: until it is decided, and of a dry run."""
+    execution, approval = snapshot.execution, snapshot.approval
+    if not execution.dry_run and execution.status is not ExecutionStatus.PENDING_APPROVAL:
+        return
+    yield Text("\nPreflight", style="bold")
+    undecided = execution.status is ExecutionStatus.PLANNING or (approval is not None and approval.asked_at is None)
+    if execution.preflight_at is None and undecided:
+        yield Text("It is under way.")
+    else:
+        yield from in_brief(execution, snapshot.resources, read_reports(snapshot.preflight))
 
 
 def _facts(snapshot: Snapshot) -> Iterator[tuple[str, str]]:

@@ -1,7 +1,7 @@
 """Ask people to decide.
 
 In:  {"executionId", "taskToken"} from the approval state machine, which waits for the token
-Out: the token is in the table, and a message with a link has gone to the topic
+Out: the token is in the table, and a message with what preflight found and a link has gone to the topic
 """
 
 from functools import cache
@@ -11,9 +11,11 @@ import boto3
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from dr_core import flow
-from dr_core.approvals import link_for, link_signer, request_text
+from dr_core.approval_request import request_text
+from dr_core.approvals import link_for, link_signer
 from dr_core.observability import logger, utc_now
 from dr_core.records import ApprovalStatus
+from dr_core.reports import read_reports
 from dr_core.settings import setting
 from dr_core.state import table
 from dr_core.triggers import Asked, TokenHeld
@@ -39,6 +41,7 @@ def lambda_handler(event: dict[str, str], _context: LambdaContext) -> None:
         return
     flow.follow(table(), state, TokenHeld(event["taskToken"]), utc_now)
     link = link_for(state.execution, state.approval, link_signer(), setting("APPROVAL_PAGE_URL"))
-    subject, message = request_text(state.execution, state.approval, table().resources(execution_id), link)
+    reports = read_reports(table().preflights(execution_id))
+    subject, message = request_text(state.execution, state.approval, table().resources(execution_id), reports, link)
     sns().publish(TopicArn=setting("APPROVAL_TOPIC_ARN"), Subject=subject, Message=message)
     flow.follow(table(), state, Asked(), utc_now)

@@ -1,7 +1,7 @@
 """Take an operator's request.
 
 In:  Execution Requested from dr.operator (bus -> queue)
-Out: an execution that waits for approval (Execution Requested, Approval Requested), or a stored refusal (Execution Refused)
+Out: an execution that waits for its preflight (Execution Requested), or a stored refusal (Execution Refused)
 """
 
 from functools import cache

@@ -17,6 +17,7 @@ from moto import mock_aws
 from typer.testing import CliRunner, Result
 
 from dr_core import approvals
+from dr_core.control import Control
 from dr_core.errors import ErrorClass
 from dr_core.events import Incoming
 from dr_core.execution import decide
@@ -25,10 +26,12 @@ from dr_core.phases import Mode, Phase
 from dr_core.records import Approval, ApprovalStatus, Execution, ExecutionStatus, Failure, Layer, LayerStatus, Resource, ResourceStatus
 from dr_core.state import Table
 from dr_core.target import TargetAccess
-from dr_core.triggers import Asked, Captured, Checked, Claim, Outcome, Preflown, Started, TokenHeld, Trigger, Vote, Wake
+from dr_core.triggers import Asked, Captured, Checked, Claim, Outcome, Started, TokenHeld, Trigger, Vote, Wake
 from dr_engine.intake import Intake
+from dr_engine.preflight import Report, document, summary
 from drctl.app import app
 from drctl.cloud import Cloud
+from tests.support.reports import report
 from tests.support.state_table import create_state_table
 
 STACK, BUS, BUCKET, PAGE = "dr-orchestrator", "the-bus", "the-manifests", "https://page.example/decide/"
@@ -78,7 +81,8 @@ def desk(monkeypatch: pytest.MonkeyPatch, socket_disabled: None) -> Iterator["De
 
 @dataclass
 class Desk:
-    """`upcoming`: what happens while drctl waits, one step for each time that it does; then only time passes."""
+    """`upcoming`: what happens while drctl waits, one step for each time that it does; then only time passes. `reported`: what
+    preflight finds of the resources of these names."""
 
     table: Table = field(default_factory=create_state_table)
     now: datetime = T0
@@ -86,6 +90,7 @@ class Desk:
     posts: list[httpx.Request] = field(default_factory=list)
     queue: str = ""
     execution_id: str = ID
+    reported: dict[str, Report] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         secret = boto3.client("secretsmanager").create_secret(Name="signing", SecretString=SECRET)["ARN"]
@@ -132,7 +137,7 @@ class Desk:
         self.queue = sqs.create_queue(QueueName="requests")["QueueUrl"]
         arn = sqs.get_queue_attributes(QueueUrl=self.queue, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
         events.create_event_bus(Name=BUS)
-        pattern = {"source": ["dr.operator"], "detail-type": ["Execution Requested"]}
+        pattern = {"source": ["dr.operator"], "detail-type": ["Execution Requested", "Command Requested"]}
         events.put_rule(Name="requested", EventBusName=BUS, EventPattern=json.dumps(pattern))
         events.put_targets(Rule="requested", EventBusName=BUS, Targets=[{"Id": "queue", "Arn": arn}])
         boto3.client("s3").create_bucket(Bucket=BUCKET, CreateBucketConfiguration={"LocationConstraint": "us-west-2"})
@@ -147,26 +152,38 @@ class Desk:
         return [json.loads(message["Body"]) for message in messages]
 
     def take_requests(self) -> None:
-        """What start_execution does with what it receives."""
+        """What start_execution and control_execution do with what they receive."""
         access = TargetAccess("the-role", "the-external-id")
         intake = Intake(self.table, access, boto3.client("s3"), BUCKET, HOME, ACCOUNT, 3600)
         for event in self.received():
-            intake.take(Incoming.model_validate(event), self.now)
+            incoming = Incoming.model_validate(event)
+            if incoming.detail_type == "Command Requested":
+                Control(self.table, lambda: self.now).take(incoming)
+            else:
+                intake.take(incoming, self.now)
 
     # --- an execution ---
 
-    def request(self, *layers: list[tuple[str, str]], reason: str = "Region down", execution_id: str = ID) -> str:
-        """Store an execution whose layers have resources of the given names and modules. It waits for approval."""
+    def request(
+        self,
+        *layers: list[tuple[str, str]],
+        reason: str = "Region down",
+        execution_id: str = ID,
+        application: str = "storefront",
+        dry_run: bool = False,
+        client_token: str | None = None,
+    ) -> str:
+        """Store an execution whose layers have resources of the given names and modules. It waits for approval, a dry run for preflight."""
         self.execution_id = execution_id
         execution = Execution(
             id=execution_id,
-            application="storefront",
+            application=application,
             phase=Phase.ACTIVATE,
             mode=Mode.UNPLANNED,
             source_region=OTHER,
             target_region=HOME,
             home_region=HOME,
-            status=ExecutionStatus.PENDING_APPROVAL,
+            status=ExecutionStatus.PLANNING if dry_run else ExecutionStatus.PENDING_APPROVAL,
             current_layer=0,
             layers_total=len(layers),
             fence=1,
@@ -175,14 +192,30 @@ class Desk:
             requested_by="olga",
             reason=reason,
             requested_at=self.now,
+            dry_run=dry_run,
+            client_token=client_token,
         )
         stored = [Layer(number, LayerStatus.PENDING, 0, len(names)) for number, names in enumerate(layers, 1)]
         resources = [_resource(number, index, *one) for number, names in enumerate(layers, 1) for index, one in enumerate(names, 1)]
-        approval = Approval(ApprovalStatus.PENDING, self.now + timedelta(hours=1), SHA, "olga")
+        approval = None if dry_run else Approval(ApprovalStatus.PENDING, self.now + timedelta(hours=1), SHA, "olga")
         assert self.table.create(execution, stored, resources, approval, self.now)
-        for trigger in (Preflown(errors=0, warnings=1, calls=2), TokenHeld("the-token"), Asked()):
-            self.move(trigger)
+        if not dry_run:
+            self.preflight(application)
+            self.move(TokenHeld("the-token"))
+            self.move(Asked())
         return execution.id
+
+    def preflight(self, application: str = "storefront") -> None:
+        """Preflight looks at what waits for it: it finds what is `reported` of each resource, and of the others nothing."""
+        for execution_id, _, phase, _ in self.table.executions(application):
+            state = self.table.load(execution_id) if phase else None
+            if state is None or state.execution.preflight_at is not None:
+                continue
+            resources = self.table.resources(execution_id)
+            reports = {resource: self.reported.get(resource.name, report()) for resource in resources}
+            documents = {resource.id: document(resource, one) for resource, one in reports.items()}
+            self.table.keep_preflight(execution_id, documents, self.now)
+            self.move(summary(reports.values()), execution_id)
 
     def move(self, trigger: Trigger, execution_id: str = "") -> None:
         """Something happens to the execution, by default the one that was requested last, and all that follows by itself."""
@@ -191,6 +224,22 @@ class Desk:
                 assert self.table.commit(state.execution, found, self.now)
                 if not isinstance(each, Wake):
                     break
+
+    def move_on(self, execution_id: str = "") -> None:
+        """What the sweep does: everything that follows by itself."""
+        self.move(Wake(), execution_id)
+
+    def command(self, name: str, reason: str, *resource_ids: str, token: str = "") -> None:
+        """Olga gives a command, and control_execution takes it."""
+        detail = {
+            "executionId": self.execution_id,
+            "command": name,
+            "resourceIds": list(resource_ids),
+            "clientToken": token or f"{name}-{self.now:%H%M%S}",
+            "requestedBy": "olga",
+            "reason": reason,
+        }
+        Control(self.table, lambda: self.now).take(Incoming.model_validate({"detail-type": "Command Requested", "detail": detail}))
 
     def approve(self, yes: bool = True) -> None:
         """Ann decides."""

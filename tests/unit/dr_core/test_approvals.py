@@ -12,7 +12,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from dr_core import flow
-from dr_core.approvals import Response, link_for, request_text, respond
+from dr_core.approval_request import request_text
+from dr_core.approvals import Response, link_for, respond
 from dr_core.links import LinkSigner, LinkToken
 from dr_core.records import Approval, ApprovalStatus
 from dr_core.triggers import Vote
@@ -228,7 +229,7 @@ def test_a_form_that_is_none_is_no_vote(page: Page, body: str) -> None:
 def test_the_message_says_what_is_asked_and_where(page: Page) -> None:
     execution, approval = an_execution(requested_by="olga\nBcc: eve", application="s" * 64), an_approval()
     link = link_for(execution, approval, SIGNER, "https://page.example/decide/")
-    subject, text = request_text(execution, approval, [a_resource(1, 1), a_resource(2, 1)], link)
+    subject, text = request_text(execution, approval, [a_resource(1, 1), a_resource(2, 1)], [], link)
     assert len(subject) < 100 and subject.startswith("Approval needed: ACTIVATE of ssss") and subject.isprintable()
     assert link in text.splitlines() and "opening the link decides nothing" in text
     assert "  layer 2: lamp-1 (Lamp, account 123456789012)" in text.splitlines()

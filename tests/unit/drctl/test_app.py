@@ -74,7 +74,22 @@ def test_commands_to_copy_lead_to_the_same_stack(desk: Desk) -> None:
 
 
 @pytest.mark.parametrize(
-    "command", ["validate", "permissions", "start", "approve", "reject", "status", "watch", "executions", "local", "new-module"]
+    "command",
+    [
+        "validate",
+        "permissions",
+        "preflight",
+        "plan",
+        "calls",
+        "start",
+        "approve",
+        "reject",
+        "status",
+        "watch",
+        "executions",
+        "local",
+        "new-module",
+    ],
 )
 def test_each_command_explains_itself(command: str) -> None:
     result = run(command, "--help")

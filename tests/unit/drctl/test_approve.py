@@ -37,6 +37,7 @@ def test_approves_by_link(desk: Desk) -> None:
     result = desk.run("approve", link, "--approver", "ann", "--reason", "seen & agreed")
     assert result.exit_code == 0, result.output
     assert f"Reason        {EVIL}\n" in result.stdout
+    assert "Preflight     nothing found in the way\n" in result.stdout
     assert result.stdout.splitlines()[-1] == "You approved it: ACTIVATE of storefront is approved."
     assert (approval(desk).status, approval(desk).approver, approval(desk).reason) == (ApprovalStatus.APPROVED, "ann", "seen & agreed")
     (post,) = desk.posts

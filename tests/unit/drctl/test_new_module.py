@@ -24,8 +24,9 @@ COPIED = (
     f"{SOURCES}/base.py",
     f"{SOURCES}/event_bridge.py",
     "tests/__init__.py",
-    "tests/support/aws.py",
+    *(str(path.relative_to(ROOT)) for path in sorted((ROOT / "tests" / "support").glob("*.py"))),
     "tests/support/stories/__init__.py",
+    "template.yaml",
     "tests/contract/test_modules.py",
     "tests/unit/dr_modules/conftest.py",
 )

@@ -116,3 +116,14 @@ def test_a_bus_that_does_not_take_the_event_is_no_success(desk: Desk, monkeypatc
     result = desk.run(*STORY)
     assert result.exit_code == 2
     assert "did not take the request: ThrottlingException: slow down" in result.stderr
+
+
+def test_takes_the_regions_from_the_published_application(desk: Desk) -> None:
+    desk.publish(KEY, manifest())
+    desk.publish("storefront/application.json", {"application": "storefront", "regions": {"primary": "us-east-1", "standby": "us-west-2"}})
+    desk.upcoming = [desk.take_requests]
+    result = desk.run("start", "storefront", "INSTANTIATE", "--reason", "drill")
+    assert result.exit_code == 0, result.output
+    state = desk.table.load(result.stdout.strip())
+    assert state and (state.execution.target_region, state.execution.source_region) == ("us-west-2", "us-east-1")
+    assert "acts on us-west-2, the other is us-east-1" in result.stderr

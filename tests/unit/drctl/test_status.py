@@ -8,6 +8,7 @@ from dr_core.errors import Problem
 from dr_core.state import Refusal
 from dr_core.triggers import Outcome, Vote
 from tests.support.desk import DONE, ID, Desk, failed
+from tests.support.reports import obstacle, planned, report, warning
 
 DATABASE = ("database-tier", "AuroraMySQL")
 WEB = ("web", "ECS")
@@ -74,6 +75,11 @@ def test_a_halted_execution_says_what_failed_and_the_remedy(desk: Desk) -> None:
     assert "Layer 1 failed, and the execution is halted" in shown
     assert "mend the cause first" in shown
     assert "storefront stays locked in us-east-1 and us-west-2" in shown
+    assert shown.splitlines()[-3:] == [
+        f"  drctl retry {ID} [RESOURCE]... --reason TEXT",
+        f"  drctl skip {ID} [RESOURCE]... --reason TEXT",
+        f"  drctl cancel {ID} --reason TEXT",
+    ]
 
 
 def test_json_has_all_of_it_and_no_secrets(desk: Desk) -> None:
@@ -163,3 +169,65 @@ def test_lists_an_application_newest_first(desk: Desk) -> None:
     (newest,) = json.loads(desk.run("executions", "storefront", "--limit", "1", "--output", "json").stdout)
     assert newest == {"id": ID, "status": "PENDING_APPROVAL", "phase": "ACTIVATE", "requestedAt": "2031-03-01T12:01:00.000Z"}
     assert desk.run("executions", "nothing").stdout == "There is no execution of nothing.\n"
+
+
+def test_a_pending_execution_shows_what_preflight_found(desk: Desk) -> None:
+    findings = tuple(warning(f"Slow{n}", "[red]it is slow") for n in range(25))
+    desk.reported = {
+        "database-tier": report(lag_seconds=4.2, findings=(*findings, obstacle("NoQuota", "database-tier (AuroraMySQL): raise it")))
+    }
+    desk.request([DATABASE])
+    lines = [line.rstrip() for line in desk.run("status", ID).stdout.splitlines()]
+    first = lines.index("Preflight")
+    assert lines[first + 1 : first + 5] == [
+        "1 error in the way, 25 warnings",
+        "Data loss: about 4.2 s of data if it failed over now (database-tier, 60 s accepted when planned)",
+        "  ERROR   NoQuota: database-tier (AuroraMySQL): raise it",
+        "  WARNING database-tier: Slow0: [red]it is slow",
+    ]
+    assert "  and 6 more, in the output for programs (--output json)" in lines
+    document = json.loads(desk.run("status", ID, "-o", "json").stdout)
+    assert document["preflight"]["errors"] == 1 and len(document["reports"][0]["findings"]) == 26
+    assert document["execution"]["dryRun"] is False and document["execution"]["preflightAt"] == "2031-03-01T12:00:00.000Z"
+    desk.approve()
+    assert "Preflight" not in desk.run("status", ID).stdout.splitlines(), "once it runs, what happens counts"
+
+
+def test_json_says_how_much_was_lost_and_which_step_it_is(desk: Desk) -> None:
+    desk.request([DATABASE])
+    desk.approve()
+    desk.begin("0001-001", Outcome("IN_PROGRESS"), lag_seconds=0.5)
+    desk.check("0001-001", Outcome("NEXT_STEP", "detached"))
+    (resource,) = json.loads(desk.run("status", ID, "-o", "json").stdout)["layers"][0]["resources"]
+    assert (resource["step"], resource["lagSeconds"], resource["maxLagSeconds"]) == (1, 0.5, 60)
+
+
+def test_a_dry_run_from_its_request_to_its_end(desk: Desk) -> None:
+    desk.reported = {"web": report(findings=(obstacle("NoQuota", "web (ECS): raise it"),), calls=(planned("ecs:UpdateService"),) * 2)}
+    desk.request([DATABASE], [WEB], dry_run=True, client_token="t-1")
+    planning = desk.run("status", ID)
+    assert planning.exit_code == 0, planning.output
+    assert "ACTIVATE of storefront in us-west-2 (unplanned, dry run)  PLANNING" in planning.stdout
+    assert "the resources are being looked at, until 2031-03-01 12:15:00Z at the latest" in planning.stdout
+    assert "It is under way." in planning.stdout and f"  drctl watch {ID}" in planning.stdout
+    assert json.loads(desk.run("status", ID, "-o", "json").stdout)["preflight"] is None
+    desk.preflight()
+    done = desk.run("status", ID)
+    assert done.exit_code == 0
+    assert "Execution Requested  dry run, by olga (unplanned)" in done.stdout
+    assert "  ERROR   NoQuota: web (ECS): raise it" in done.stdout
+    assert "It was a dry run, and nothing was changed: 1 error in the way, 0 warnings." in done.stdout
+    assert "The phase would make 2 calls on 1 of 2 resources. This shows them:" in done.stdout
+    plan = "drctl plan storefront ACTIVATE --target us-west-2 --source us-east-1 --mode unplanned --client-token t-1"
+    assert done.stdout.splitlines()[-1] == f"  {plan}"
+    assert "Nothing is left to do." not in done.stdout
+
+
+def test_a_dry_run_that_expired_can_be_planned_again(desk: Desk) -> None:
+    desk.request([WEB], dry_run=True, client_token="t-1")
+    desk.now += timedelta(seconds=900)
+    desk.move_on()
+    result = desk.run("status", ID)
+    assert result.exit_code == 1 and "It ended as EXPIRED: the dry run did not end within 900 s" in result.stdout
+    assert "no preflight came in time" in result.stdout
+    assert result.stdout.splitlines()[-1] == "  drctl plan storefront ACTIVATE --target us-west-2 --source us-east-1 --mode unplanned"

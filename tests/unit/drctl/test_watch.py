@@ -143,3 +143,11 @@ def test_on_a_terminal_a_board_shows_how_far_it_is(desk: Desk) -> None:
     assert "Layer 1  SUCCEEDED  1 resource" in written
     assert "[red]web[/red]  ECS  WAITING" in written and "75 %  3 of 4" in written
     assert written.count("Execution Completed") == 1
+
+
+def test_a_dry_run_ends_well(desk: Desk) -> None:
+    desk.request([("web", "ECS")], dry_run=True)
+    desk.upcoming = [lambda: None, desk.preflight]
+    result = desk.run("watch", ID)
+    assert result.exit_code == 0, result.output
+    assert "Preflight Completed" in result.stdout and "(unplanned, dry run)  SUCCEEDED" in result.stdout

@@ -182,7 +182,9 @@ def _redacted(value: Any, shape: Shape | None, secrets: set[str], depth: int) ->
         members: Mapping[str, Shape] = shape.members if isinstance(shape, StructureShape) else {}
         inner = shape.value if isinstance(shape, MapShape) else None
         return {
-            _short(str(key), secrets): _HIDDEN if _SECRET_NAME.search(str(key)) else _redacted(child, members.get(key, inner), secrets, depth + 1)
+            _short(str(key), secrets): _HIDDEN
+            if _SECRET_NAME.search(str(key))
+            else _redacted(child, members.get(key, inner), secrets, depth + 1)
             for key, child in list(value.items())[:_MOST_ITEMS]
         }
     if isinstance(value, list | tuple):

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import cache, lru_cache
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import boto3
 from botocore.config import Config
@@ -34,6 +35,8 @@ _TRY_SECONDS = 15
 
 # A session is not made for threads, the clients that it makes are: preflight looks at many resources side by side.
 _making = threading.Lock()
+# The clients of each session, by service and Region: to make one takes longer than most calls.
+_made: WeakKeyDictionary[boto3.Session, dict[tuple[str, str], Any]] = WeakKeyDictionary()
 
 
 @contextmanager
@@ -65,10 +68,13 @@ class Target:
     peer_region: str
 
     def client(self, service: str, region: str | None = None, config: Config | None = None) -> Any:
-        """A boto3 client of `service` in `region`, by default the target Region."""
-        merged = _CONFIG.merge(config) if config else _CONFIG
+        """A boto3 client of `service` in `region`, by default the target Region; one with a `config` of its own is made anew."""
+        where, merged = region or self.region, _CONFIG.merge(config) if config else _CONFIG
         with _making:
-            return self.session.client(service, region_name=region or self.region, config=merged)  # type: ignore[call-overload]
+            known = _made.setdefault(self.session, {}) if config is None else {}
+            if (service, where) not in known:
+                known[service, where] = self.session.client(service, region_name=where, config=merged)  # type: ignore[call-overload]
+            return known[service, where]
 
 
 @dataclass(frozen=True)

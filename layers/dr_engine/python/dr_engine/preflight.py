@@ -30,6 +30,7 @@ from dr_modules.base import STARTABLE, DRModule, PreflightFinding, Progress, Sev
 _SIDE_BY_SIDE: Final = 16
 # What has not been looked at by then is said to be so: people wait for this.
 _WITHIN_SECONDS: Final = 100.0
+_CUT: Final = "further calls depend on the answers"
 # What stands in a manifest for a SecureString is not looked up for a rehearsal; a module may need the value to go on.
 _UNRESOLVED: Final = "the parameters refer to a SecureString, which is only read when the phase runs"
 
@@ -40,7 +41,7 @@ class Report:
 
     `progress` and `detail`: the status check's, None where it failed. `findings` as documents {severity, code, message}. `calls`: those
     that the act would make, in order, as documents; `may_also_call`: actions that the phase may need later or in another situation.
-    `note` says why the list may be short.
+    `note` says why the list may be short; `irreversible` whether what the act does cannot be undone.
     """
 
     progress: str | None
@@ -50,6 +51,7 @@ class Report:
     calls: tuple[Mapping[str, object], ...]
     may_also_call: tuple[str, ...]
     note: str = ""
+    irreversible: bool = False
 
 
 class Preflight:
@@ -70,13 +72,14 @@ class Preflight:
         resources = self._table.resources(execution_id)
         reports = self._reports(state.execution, resources)
         documents = {identity: document(by_id(resources, identity), report) for identity, report in reports.items()}
+        # Somebody may have voted or cancelled meanwhile: what follows is decided on the state as it is now.
+        current = self._table.load(execution_id)
+        if current is None or current.execution.preflight_at is not None:
+            return None  # a second delivery was faster: what people have been shown stays as it is
         self._table.keep_preflight(execution_id, documents, self._clock())
         found = summary(reports.values())
         logger.info("preflight done", extra={"errors": found.errors, "warnings": found.warnings, "calls": found.calls})
-        # Somebody may have voted or cancelled meanwhile: what follows is decided on the state as it is now.
-        current = self._table.load(execution_id)
-        if current is not None:
-            flow.follow(self._table, current, found, self._clock)
+        flow.follow(self._table, current, found, self._clock)
         return found
 
     def _reports(self, execution: Execution, resources: tuple[Resource, ...]) -> dict[str, Report]:
@@ -94,52 +97,87 @@ class Preflight:
             kind = module_of(resource)
             target = open_target(self._access, execution, resource, kind.read_actions(execution.phase))
         except ModuleError as error:
-            return Report(None, "", (PreflightFinding(Severity.ERROR, error.code, error.message),), None, (), ())
+            return Report(None, "", (_stands_in_the_way(error),), None, (), ())
         module, raw = module_in(target, kind, execution, resource), json.loads(resource.parameters)
-        return rehearse(module, raw, execution, resource)
+        try:
+            return rehearse(module, raw, execution, resource)
+        except Exception as error:  # noqa: BLE001  (told in the report: one module's mistake must not hide what was found of the others)
+            logger.exception("preflight of a resource failed", extra={"resource_id": resource.id})
+            what = module.error("PreflightFailed", f"{type(error).__name__}: {error}: look into the log of the preflight function")
+            return Report(None, "", (_stands_in_the_way(what),), None, (), ())
 
 
 def rehearse(module: DRModule[Any], raw: object, execution: Execution, resource: Resource) -> Report:
     """Everything that can be told of a resource without changing anything."""
-    findings, progress, detail, lag = [], None, "", None
+    findings: list[PreflightFinding] = []
+    progress, detail, lag, refusal = None, "", None, None
+    recorded, note = Recording(planning=True), ""
     try:
         status = module.observe(raw)
         progress, detail = status.progress.value, status.detail
         findings += module.obstacles(raw)
-        if execution.phase is Phase.ACTIVATE:
-            lag = module.lag(raw)
     except ModuleError as error:
-        if not any(finding.code == error.code for finding in findings):
-            findings.append(PreflightFinding(Severity.ERROR, error.code, error.message))
-    too_much = lag_problem(lag, resource, module)
-    if too_much is not None:
-        severity = Severity.ERROR if execution.mode is Mode.PLANNED else Severity.WARNING
-        findings.append(PreflightFinding(severity, too_much.code, too_much.message))
-    recorded, note = _planned(module, raw) if progress in _STARTABLE else (Recording(planning=True), "")
-    if holds_reference(raw):
+        refusal = error
+    if progress in _STARTABLE:
+        lag, problem = _lag(module, raw, execution, resource)
+        findings += [problem] if problem else []
+        recorded, note, refusal = _planned(module, raw)
+    known_later = holds_reference(raw)
+    if known_later:
         note = "; ".join(part for part in (note, _UNRESOLVED) if part)
+    # What obstacles have told is not told again; nor that a reference is no value.
+    if (
+        refusal is not None
+        and all(one.code != refusal.code for one in findings)
+        and not (known_later and refusal.code == "InvalidParameters")
+    ):
+        findings.append(_stands_in_the_way(refusal))
     made = {call.action for call in recorded.calls}
     also = [one for one in module.permissions[execution.phase] if one not in module.read_actions(execution.phase) and one not in made]
     calls = tuple(call.document() for call in recorded.changing())
-    return Report(progress, detail, tuple(findings), lag, calls, tuple(also) if progress != Progress.DONE else (), note)
+    irreversible = execution.phase in module.irreversible
+    return Report(progress, detail, tuple(findings), lag, calls, tuple(also) if progress != Progress.DONE else (), note, irreversible)
+
+
+def _lag(module: DRModule[Any], raw: object, execution: Execution, resource: Resource) -> tuple[float | None, PreflightFinding | None]:
+    """The data that a failover would lose now, and what is wrong with that: an unplanned one goes on whatever it is."""
+    if execution.phase is not Phase.ACTIVATE:
+        return None, None
+    lag, problem = None, None
+    try:
+        lag = module.lag(raw)
+        problem = lag_problem(lag, resource, module)
+    except ModuleError as error:
+        problem = error
+    if problem is None:
+        return lag, None
+    severity = Severity.ERROR if execution.mode is Mode.PLANNED else Severity.WARNING
+    return lag, PreflightFinding(severity, problem.code, problem.message)
+
+
+def _stands_in_the_way(error: ModuleError) -> PreflightFinding:
+    return PreflightFinding(Severity.ERROR, error.code, error.message)
 
 
 _STARTABLE = {progress.value for progress in STARTABLE | {Progress.FAILED}}
 
 
-def _planned(module: DRModule[Any], raw: object) -> tuple[Recording, str]:
-    """The calls of the act, none that changes anything sent. An act that needs an answer to go on ends where it would have come."""
+def _planned(module: DRModule[Any], raw: object) -> tuple[Recording, str, ModuleError | None]:
+    """The calls of the act, none that changes anything sent, a note, and with what the act would refuse to begin.
+
+    An act that needs an answer to go on ends where it would have come.
+    """
     with rehearsal() as recording:
         try:
             module.start(raw, again=True)
         except ModuleError as error:
-            # Before the first call it is a refusal, which obstacles has reported; after it, the answer was only made up.
-            return recording, "further calls depend on the answers" if recording.changing() else f"the act would refuse: {error.message}"
+            # Before the first call it is a refusal; after it, the answer was only made up.
+            return (recording, _CUT, None) if recording.changing() else (recording, f"the act would refuse: {error.message}", error)
         except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError):
             if not recording.changing():
                 raise
-            return recording, "further calls depend on the answers"
-    return recording, ""
+            return recording, _CUT, None
+    return recording, "", None
 
 
 def document(resource: Resource, report: Report) -> dict[str, Any]:
@@ -157,6 +195,7 @@ def document(resource: Resource, report: Report) -> dict[str, Any]:
         "calls": list(report.calls),
         "mayAlsoCall": list(report.may_also_call),
         "note": report.note,
+        "irreversible": report.irreversible,
     }
 
 
