@@ -401,6 +401,8 @@ class DRSBackend(BaseBackend):
         if copy is not None and copy.replication not in _QUIET:
             raise conflict(f"Replication of recovery instance {instance.id} has been reversed already")
         there = drs_backends[self.account_id][server.origin_region]
+        if not there.initialized:
+            raise DRSError("UninitializedAccountException", f"Account not initialized in {server.origin_region}")
         former = there.servers.get((server.reversed_arn or "").rpartition("/")[2])
         if former is not None:
             former.instance_id = instance.id

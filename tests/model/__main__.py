@@ -6,7 +6,7 @@ import sys
 from tests.model.protocol import Variant
 from tests.model.variants import MUTANTS, SCOPES, search
 
-_BUDGETS = ("crash", "broken", "deadline", "repoll", "pause", "cancel", "retry", "skip", "abandon", "force_complete")
+_BUDGETS = ("crash", "broken", "step", "deadline", "repoll", "pause", "cancel", "retry", "skip", "abandon", "force_complete")
 
 
 def _say(line: str) -> None:

@@ -18,10 +18,11 @@ from tests.support.memory_table import SHA, LayerPlan, ResourcePlan, resource_id
 from tests.support.simulation import ADVANCES, command
 
 T = TypeVar("T")
-World = Literal["absent", "going", "done", "broken"]
+World = Literal["absent", "going", "next", "done", "broken"]
 _SEEN = {
     "absent": Outcome("NOT_STARTED"),
     "going": Outcome("IN_PROGRESS"),
+    "next": Outcome("NEXT_STEP"),
     "done": Outcome("DONE"),
     "broken": Outcome("FAILED", failure=Failure("Broken", ErrorClass.RETRYABLE, "it broke")),
 }
@@ -107,6 +108,7 @@ class Mutation:
     counts_endings: bool = False
     lease_too_short: bool = False
     takeover_acts_on_failed: bool = False
+    takeover_takes_next_step: bool = False
     sweeps: bool = True
 
 
@@ -118,6 +120,7 @@ class Variant:
     network: Literal["mono", "lossy"] = "mono"
     crash: int = 0
     broken: int = 0
+    step: int = 0
     deadline: int = 0
     repoll: int = 0
     pause: int = 0
@@ -134,7 +137,7 @@ class Variant:
 
 
 Label = tuple[object, ...]
-_BUDGETS = ("crash", "broken", "deadline", "repoll", "pause", "cancel", "retry", "skip", "abandon", "force-complete")
+_BUDGETS = ("crash", "broken", "step", "deadline", "repoll", "pause", "cancel", "retry", "skip", "abandon", "force-complete")
 _ATTEMPTS = 6
 
 
@@ -239,7 +242,8 @@ class Protocol:
         number, attempt = executor.number, executor.attempt
         recording = executor._replace(step="record", seen="")
         fresh = not executor.takeover or self.mutation.takeover_acts_on_failed
-        if executor.seen == "absent" or (executor.seen == "broken" and fresh):
+        due = executor.seen == "next" and (not executor.takeover or self.mutation.takeover_takes_next_step)
+        if executor.seen == "absent" or (executor.seen == "broken" and fresh) or due:
             acts = _put(rest.acts, number, _put(rest.acts[number], attempt, rest.acts[number][attempt] + 1))
             acted = rest._replace(world=_put(rest.world, number, "going"), acts=acts)
             return Step(("act", executor), self._with(acted, recording))
@@ -249,6 +253,8 @@ class Protocol:
         for number, state in enumerate(now.world):
             if state == "going":
                 yield Step(("done", number), now._replace(world=_put(now.world, number, "done")))
+                if (budget := self._spend(now, "step")) is not None:
+                    yield Step(("a step is done", number), now._replace(world=_put(now.world, number, "next"), budget=budget))
                 if (budget := self._spend(now, "broken")) is not None:
                     yield Step(("breaks", number), now._replace(world=_put(now.world, number, "broken"), budget=budget), helps=False)
             resource = self.resource(now.facts, number)

@@ -65,6 +65,9 @@ SCOPES: dict[str, Variant] = {
     "cancel": Variant(layers=(2,), crash=1, broken=1, cancel=1, pause=1),
     "deadline": Variant(layers=(2,), crash=1, deadline=1, retry=1),
     "automatic retries": Variant(layers=(2,), broken=2, max_attempts=2, retry=1),
+    "steps": Variant(layers=(1,), step=2, crash=1),
+    "steps and people": Variant(layers=(1,), step=1, crash=1, cancel=1, pause=1),
+    "steps that fail": Variant(layers=(1,), step=1, crash=1, broken=1, deadline=1, retry=1),
     "fail fast": Variant(layers=(2,), policy="failFast", broken=1, max_attempts=2, retry=1, crash=1),
     "abandon and force": Variant(layers=(2,), crash=1, pause=1, abandon=1, force_complete=1, repoll=1),
     "approval": Variant(layers=(1,), votes=True, cancel=1, network="lossy"),
@@ -81,6 +84,10 @@ MUTANTS: dict[str, tuple[Variant, str]] = {
     "lease shorter than the time-out": (Variant(layers=(1,), mutation=Mutation(lease_too_short=True)), "two acts in one attempt"),
     "takeover acts on what failed": (
         Variant(layers=(1,), crash=1, broken=1, mutation=Mutation(takeover_acts_on_failed=True)),
+        "two acts in one attempt",
+    ),
+    "takeover takes the next step": (
+        Variant(layers=(1,), crash=1, step=1, mutation=Mutation(takeover_takes_next_step=True)),
         "two acts in one attempt",
     ),
     "no sweep on a lossy network": (Variant(network="lossy", gap=0, mutation=Mutation(sweeps=False)), "stuck"),

@@ -37,8 +37,8 @@ _NOT_BEGUN = {R.CANCELLED}
 RESOURCE_PATHS = {
     R.PENDING: {R.REQUESTED, R.SKIPPED} | _NOT_BEGUN,
     R.REQUESTED: {R.STARTING} | _NOT_BEGUN,
-    R.STARTING: {R.STARTING, R.WAITING, R.RETRY_WAIT, R.SUCCEEDED, R.FAILED, R.TIMED_OUT},
-    R.WAITING: {R.WAITING, R.RETRY_WAIT, R.SUCCEEDED, R.FAILED, R.TIMED_OUT},
+    R.STARTING: {R.STARTING, R.WAITING, R.REQUESTED, R.RETRY_WAIT, R.SUCCEEDED, R.FAILED, R.TIMED_OUT},
+    R.WAITING: {R.WAITING, R.REQUESTED, R.RETRY_WAIT, R.SUCCEEDED, R.FAILED, R.TIMED_OUT},
     R.RETRY_WAIT: {R.REQUESTED} | _NOT_BEGUN,
     R.FAILED: {R.PENDING, R.SKIPPED},
     R.TIMED_OUT: {R.PENDING, R.SKIPPED},
@@ -57,6 +57,7 @@ class Watch:
     checks: Counter[tuple[str, int, int]] = field(default_factory=Counter)
     retries: Counter[str] = field(default_factory=Counter)
     throttled: Counter[str] = field(default_factory=Counter)
+    steps: Counter[str] = field(default_factory=Counter)
     forced: set[str] = field(default_factory=set)
 
     def __call__(self, execution_id: str, move: Move, pairs: list[tuple[Record, Record]]) -> None:
@@ -104,8 +105,15 @@ class Watch:
         assert after.attempt >= before.attempt and after.check_no >= before.check_no, "I7"
         failure = after.failure
         if after.status in (R.REQUESTED, R.STARTING) and (after.status, after.lease_owner) != (before.status, before.lease_owner):
-            assert execution.status is E.RUNNING and after.layer == execution.current_layer, "I8"
+            # The next step is asked for whatever a person has ordered: what then begins it is a claim.
+            goes_on = (E.RUNNING, E.PAUSED, E.CANCELLING) if after.step > before.step else (E.RUNNING,)
+            assert execution.status in goes_on and after.layer == execution.current_layer, "I8"
         assert after.attempt - before.attempt == (after.status is R.REQUESTED is not before.status), "one attempt for each request"
+        if before.status in (R.STARTING, R.WAITING) and after.status is R.REQUESTED:
+            self.steps[after.id] += 1
+            assert after.step == before.step + 1 and after.spent == before.spent, "a step is no failed attempt"
+        if after.step and before.step:
+            assert after.deadline_at == before.deadline_at, "I22: all steps share one deadline"
         if before.status is R.WAITING:
             self.checks[after.id, after.attempt, before.check_no] += 1
             assert self.checks[after.id, after.attempt, before.check_no] == 1, "I24: one chain of checks"
@@ -131,7 +139,7 @@ def check_state(simulation: Simulation, watch: Watch, execution_id: str) -> None
     else:
         _check_timers(table, execution, resources)
     for resource in resources:
-        most = (resource.max_attempts) * (1 + watch.retries[resource.id]) + watch.throttled[resource.id]
+        most = resource.max_attempts * (1 + watch.retries[resource.id]) + watch.throttled[resource.id] + watch.steps[resource.id]
         assert resource.attempt <= most, "I7: attempts"
         assert all(world.acts[resource.name, attempt] <= 1 for attempt in range(resource.attempt + 1)), "I5: one act per attempt"
         if resource.status is R.SUCCEEDED:

@@ -57,6 +57,7 @@ MEANING: Mapping[DetailType, tuple[Told, Told]] = {
     DetailType.LAYER_COMPLETED: (_layer, _outcome),
     DetailType.RESOURCE_REQUESTED: (_resource, _always("REQUESTED")),
     DetailType.RESOURCE_STARTED: (_resource, _always("STARTING")),
+    DetailType.RESOURCE_MEASURED: (_resource, _always("STARTING")),
     DetailType.RESOURCE_WAITING: (_resource, _always("WAITING")),
     DetailType.RESOURCE_SUCCEEDED: (_resource, _always("SUCCEEDED")),
     DetailType.RESOURCE_FAILED: (_resource, _failed),

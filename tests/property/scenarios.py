@@ -19,7 +19,7 @@ class Scenario:
 
 
 POLICIES = ("drain", "failFast", "continue")
-_ENDS = ("DONE", "DONE", "FAILED", "never")
+_ENDS = ("DONE", "DONE", "NEXT", "NEXT", "FAILED", "never")
 
 acts = st.one_of(
     st.builds(Act, ends=st.sampled_from(_ENDS), seconds=st.sampled_from([0.0, 20.0, 90.0]), mendable=st.booleans()),

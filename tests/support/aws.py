@@ -19,12 +19,15 @@ from botocore.model import OperationModel, Shape
 from botocore.validate import ParamValidator
 from moto import mock_aws
 
-from dr_core.calls import action, is_reading
+from dr_core import calls
+from dr_core.calls import action, is_reading, journal, watch
 from dr_core.phases import Mode, Phase
 from dr_core.target import Run, Target
+from dr_engine.preflight import Report, rehearse
 from dr_modules.base import STARTABLE, DRModule, Handle, Progress, Status
 from localcloud import extension
 from localcloud.extension import clock
+from tests.support.control_plane import a_resource, an_execution
 
 STANDBY, PRIMARY = "us-west-2", "us-east-1"
 ACCOUNT = "123456789012"
@@ -46,6 +49,15 @@ class Call:
         return not is_reading(self.operation)
 
 
+@dataclass(frozen=True)
+class Rehearsed:
+    """An act that was first rehearsed: what was sent meanwhile, what the report says, and the changing calls that the act then made."""
+
+    sent: list[str]
+    report: Report
+    made: list[calls.Call]
+
+
 @dataclass
 class World:
     """Two Regions of one account: `module` makes what is under test, whose calls are recorded, `client` is for setting the scene."""
@@ -53,6 +65,9 @@ class World:
     time: clock.ManualClock
     calls: list[Call] = field(default_factory=list)
     only_look: bool = False  # `drive` observes, records and preflights, and does not act
+    tell_ahead: bool = False  # `drive` rehearses each act before it acts, and keeps both in `rehearsed`
+    sent: list[str] = field(default_factory=list)  # the operations that left botocore, or were answered instead
+    rehearsed: list[Rehearsed] = field(default_factory=list)
     _answers: dict[tuple[str, str], tuple[dict[str, Any] | Exception, int]] = field(default_factory=dict)
 
     @property
@@ -82,6 +97,7 @@ class World:
         found = self._answers.get((model.service_model.service_name, model.name))
         if found is None:
             return None
+        self.sent.append(model.name)
         response, status = found
         if isinstance(response, Exception):
             raise response
@@ -126,13 +142,32 @@ class World:
             module = self.module(kind, phase, mode, region=region, handles=handles)
             status = module.observe(raw)
             if status.progress in (Progress.DONE, Progress.FAILED):
+                if status.progress is Progress.DONE and self.tell_ahead:
+                    self._rehearse_act(module, raw)
                 break
             if status.progress in STARTABLE:
                 self._rehearse(module, phase, raw)
-                module.start(raw, again=True)
+                self._start(module, raw)
                 handles = module.handles
             self.time.advance(30)
         return status
+
+    def _start(self, module: DRModule[Any], raw: object) -> None:
+        if self.tell_ahead:
+            self._rehearse_act(module, raw)
+        with journal() as recording:
+            module.start(raw, again=True)
+        if self.tell_ahead:
+            self.rehearsed[-1].made.extend(recording.changing())
+
+    def _rehearse_act(self, module: DRModule[Any], raw: object) -> None:
+        """What preflight reports of an act that is due, or of one that is done."""
+        run, target = module.run, module.target
+        execution = an_execution(phase=run.phase, mode=run.mode, target_region=target.region, source_region=target.peer_region)
+        resource = a_resource(module=module.name, name=run.resource_name, max_lag_seconds=module.max_lag_seconds)
+        before = len(self.sent)
+        report = rehearse(type(module)(target, run, module.handles), raw, execution, resource)
+        self.rehearsed.append(Rehearsed(self.sent[before:], report, []))
 
     @staticmethod
     def _rehearse(module: DRModule[Any], phase: Phase, raw: object) -> None:
@@ -197,7 +232,9 @@ def _under_test() -> boto3.Session:
     """For the code under test."""
     session = _session()
     session.events.register("before-parameter-build.*.*", _record)
+    watch(session)  # before the answers: what is not sent is not answered by them either
     session.events.register_first("before-call.*.*", _answer)  # type: ignore[arg-type]  # it may answer
+    session.events.register_first("before-send.*.*", _send)
     return session
 
 
@@ -208,6 +245,10 @@ def _record(params: dict[str, Any], model: OperationModel, context: dict[str, An
 
 def _answer(model: OperationModel, **_: object) -> tuple[Any, dict[str, Any]] | None:
     return _worlds[-1].answered(model)
+
+
+def _send(event_name: str, **_: object) -> None:
+    _worlds[-1].sent.append(event_name.rpartition(".")[2])
 
 
 @cache

@@ -43,7 +43,9 @@ def recover(world: World, *ids: str, region: str = STANDBY, drill: bool = False,
 
 
 def failed_over(world: World, *names: str, origin: str | None = PRIMARY) -> dict[str, str]:
-    """The machines run on recovery instances in the standby Region. Returns the ids of their source servers by name."""
+    """The machines run on recovery instances in the standby Region, and DRS is ready where they came from. Returns their servers' ids."""
+    if origin is not None:
+        world.client("drs", origin).initialize_service()
     found = servers(world, *names, origin=origin)
     recover(world, *found.values())
     return found

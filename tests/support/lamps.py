@@ -1,6 +1,7 @@
 """A technology for tests of those who drive modules: lamps, each an SSM parameter of the target account that says how it shines.
 
-`off` or no parameter: not started; `warming`: under way; `on`: done; `broken`: failed. Its act is a real call to AWS.
+`off` or no parameter: not started; `warming`: under way; `on`: done; `broken`: failed; `part-1`: one of several steps is done. Its act
+is a real call to AWS.
 """
 
 from collections.abc import Callable, Mapping
@@ -10,17 +11,19 @@ import boto3
 from botocore.exceptions import ClientError
 from pydantic import Field
 
+from dr_core.errors import ModuleError
 from dr_core.phases import Phase
 from dr_modules.base import Count, DRModule, Handle, ModuleParameters, Permissions, Status
 
 
 class LampParameters(ModuleParameters):
-    """One lamp. `becomes`: what it is once it has been lit; `password`: what lighting it needs."""
+    """One lamp. `becomes`: what it is once it has been lit, in so many `steps`; `password`: what lighting it needs."""
 
     name: str = Field(alias="Name", default="hall")
     becomes: str = Field(alias="Becomes", default="warming")
     password: str = Field(alias="Password", default="")
     watts: Count = Field(alias="Watts", default=1)
+    steps: Count = Field(alias="Steps", default=1)
 
 
 def _nothing(_moment: str) -> None:
@@ -28,17 +31,30 @@ def _nothing(_moment: str) -> None:
 
 
 class Lamp(DRModule[LampParameters]):
-    """`watch`, set by a test, is told of each act: `before` its call and `after` it."""
+    """`watch`, set by a test, is told of each act: `before` its call and `after` it. `loss` is the lag that it measures, or why
+    it cannot."""
 
     name = "Lamp"
     permissions: ClassVar[Permissions] = dict.fromkeys(Phase, ("ssm:GetParameter", "ssm:PutParameter"))
     watch: ClassVar[Callable[[str], None]] = staticmethod(_nothing)
+    loss: ClassVar[float | ModuleError | None] = None
+    measured: ClassVar[list[str]] = []  # the resource of each measurement
+
+    def instantiate(self, parameters: LampParameters) -> Handle | None:
+        """The same."""
+        return self.activate(parameters)
+
+    def instantiate_status_check(self, parameters: LampParameters) -> Status:
+        """The same."""
+        return self.activate_status_check(parameters)
 
     def activate(self, parameters: LampParameters) -> Handle | None:
-        """Light it."""
+        """Light it, or the part of it that is due."""
         type(self).watch("before")
-        lamp = f"/lamp/{parameters.name}"
-        self.client("ssm").put_parameter(Name=lamp, Value=parameters.becomes, Type="String", Overwrite=True)
+        lamp, seen = f"/lamp/{parameters.name}", self._seen(parameters)
+        part = int(seen.removeprefix("part-")) + 1 if seen.startswith("part-") else 1
+        becomes = parameters.becomes if part >= parameters.steps else f"part-{part}"
+        self.client("ssm").put_parameter(Name=lamp, Value=becomes, Type="String", Overwrite=True)
         type(self).watch("after")
         return {"lit": parameters.name}
 
@@ -49,11 +65,20 @@ class Lamp(DRModule[LampParameters]):
             return Status.failed("Broken", f"{parameters.name} is broken")
         if seen == "on":
             return Status.done("it shines")
+        if seen.startswith("part-"):
+            return Status.next_step(f"{seen} of {parameters.steps}")
         return Status.in_progress("it warms up", 50) if seen == "warming" else Status.not_started("it is dark")
 
     def before(self, parameters: LampParameters) -> Mapping[str, object]:
         """How it was."""
         return {"was": self._seen(parameters)}
+
+    def lag_seconds(self, parameters: LampParameters) -> float | None:
+        """How much light would be lost."""
+        self.measured.append(self.run.resource_id)
+        if isinstance(self.loss, ModuleError):
+            raise self.loss
+        return self.loss
 
     def _seen(self, parameters: LampParameters) -> str:
         try:

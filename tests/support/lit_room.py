@@ -6,10 +6,13 @@ from typing import Any
 
 import pytest
 
+from dr_core.errors import ModuleError
 from dr_core.events import WakeUp
+from dr_core.phases import Mode, Phase
 from dr_core.records import ApprovalStatus, ExecutionStatus, LayerStatus, Resource, ResourceStatus
 from dr_core.target import TargetAccess
 from dr_engine.executor import Executor
+from dr_engine.preflight import Preflight
 from tests.support.control_plane import ID, Call, Cloud, a_layer, a_resource, an_approval, an_execution
 from tests.support.lamps import Lamp
 
@@ -27,15 +30,29 @@ class Room:
         self.cloud = cloud
         self._patch = patch
         patch.setattr("dr_engine.opening.modules", lambda: {"Lamp": Lamp})
+        patch.setattr(Lamp, "measured", [])
 
-    def request(self, parameters: object = None, **values: Any) -> None:
+    def request(self, parameters: object = None, *, mode: Mode = Mode.PLANNED, phase: Phase = Phase.ACTIVATE, **values: Any) -> None:
         """The resource has been requested for the first time."""
         now = self.cloud.clock()
-        execution = an_execution(status=ExecutionStatus.RUNNING, current_layer=1, started_at=now)
+        execution = an_execution(status=ExecutionStatus.RUNNING, current_layer=1, started_at=now, mode=mode, phase=phase)
         layer = a_layer(status=LayerStatus.RUNNING)
         resource = a_resource(parameters=json.dumps(parameters or {}), status=ResourceStatus.REQUESTED, attempt=1, **values)
         assert self.cloud.table.create(execution, [layer], [resource], an_approval(status=ApprovalStatus.APPROVED), now)
         self.cloud.calls.clear()
+
+    def plan(self, *parameters: object, dry_run: bool = True, **values: Any) -> None:
+        """An execution has been requested, by default as a dry run; it has a lamp for each of `parameters`."""
+        status = ExecutionStatus.PLANNING if dry_run else ExecutionStatus.PENDING_APPROVAL
+        execution = an_execution(**{"status": status, "dry_run": dry_run, "requested_at": self.cloud.clock(), **values})
+        resources = [a_resource(1, index + 1, parameters=json.dumps(given)) for index, given in enumerate(parameters)]
+        approval = None if dry_run else an_approval()
+        assert self.cloud.table.create(execution, [a_layer(total=len(resources))], resources, approval, self.cloud.clock())
+        self.cloud.calls.clear()
+
+    def loses(self, loss: float | ModuleError | None) -> None:
+        """A failover would lose that many seconds of light, or it cannot be told."""
+        self._patch.setattr(Lamp, "loss", loss)
 
     def watch(self, seen: Callable[[str], None]) -> None:
         """`seen` is told of each act, `before` and `after` its call."""
@@ -50,6 +67,11 @@ class Room:
                 raise CrashError
 
         self.watch(once)
+
+    @property
+    def preflight(self) -> Preflight:
+        """It looks at what has been planned."""
+        return Preflight(self.cloud.table, TargetAccess("the-role", "the-external-id"), self.cloud.clock)
 
     @property
     def executor(self) -> Executor:

@@ -233,7 +233,7 @@ class Simulation:
         me.holds = message.resource_id
         yield
         try:
-            outcome = yield from self._act(state.execution.id, Captured(*ids, owner, "{}"), takeover)
+            outcome = yield from self._act(state.execution.id, Captured(*ids, owner, "{}", lag_seconds=1.5), takeover)
         except ModuleError as error:
             outcome = outcome_of(error)
         me.holds = None
@@ -243,18 +243,21 @@ class Simulation:
         yield from self._follow(self.table.load_resource(message.execution_id, message.resource_id), started)
 
     def _act(self, execution_id: str, captured: Captured, takeover: bool) -> Generator[None, None, Outcome]:
-        """Observe, act if nothing is under way, observe. Who takes over never acts on what failed: that is for a new attempt."""
+        """Observe, act if nothing is under way, observe. Who takes over acts only on what has not begun: the rest is for a new attempt."""
         state = self.table.load_resource(execution_id, captured.resource_id)
         name = _only(state).name
         outcome = self.world.observe(name, self.now)
         yield
-        if outcome.kind == "NOT_STARTED" or (outcome.kind == "FAILED" and not takeover):
+        if outcome.kind == "NOT_STARTED" or (outcome.kind in ("FAILED", "NEXT_STEP") and not takeover):
             if _only(state).before is None and not (yield from self._follow(state, captured)):
                 raise ModuleError("LeaseLost", "somebody else has it", ErrorClass.AMBIGUOUS)
             assert self.table.resource(execution_id, captured.resource_id).before is not None, "acts on what nobody captured"
             self.world.act(name, captured.attempt, self.now)
             yield
-            outcome = self.world.observe(name, self.now)
+            try:
+                outcome = self.world.observe(name, self.now)
+            except ModuleError as error:
+                outcome = outcome_of(ModuleError(error.code, error.message, ErrorClass.AMBIGUOUS))
         return Outcome("IN_PROGRESS") if outcome.kind == "FAILED" else outcome  # it may be the last attempt's failure
 
     def _check_resource(self, message: Message) -> Steps:

@@ -15,9 +15,12 @@ HOLD_ON = "still at it"
 
 @dataclass(frozen=True, slots=True)
 class Act:
-    """What one act leads to. `error`: the call raises; an AMBIGUOUS one may still have been carried out (`lands`)."""
+    """What one act leads to. `error`: the call raises; an AMBIGUOUS one may still have been carried out (`lands`).
 
-    ends: Literal["DONE", "FAILED", "never"] = "DONE"
+    NEXT: it was one step, and the next is due.
+    """
+
+    ends: Literal["DONE", "NEXT", "FAILED", "never"] = "DONE"
     seconds: float = 20.0
     mendable: bool = True
     error: ErrorClass | None = None
@@ -62,6 +65,8 @@ class World:
         if act.ends == "FAILED":
             error_class = ErrorClass.RETRYABLE if act.mendable else ErrorClass.TERMINAL
             return Outcome("FAILED", failure=Failure("Broken", error_class, f"{name} broke"))
+        if act.ends == "NEXT":
+            return Outcome("NEXT_STEP", "one step is done")
         self.said_done.add(name)
         return Outcome("DONE", "there")
 

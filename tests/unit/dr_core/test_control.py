@@ -24,7 +24,7 @@ def running(cloud: Cloud, **values: Any) -> None:
     assert cloud.table.create(execution, [layer], [resource], an_approval(status=ApprovalStatus.APPROVED), cloud.clock())
 
 
-def take(cloud: Cloud, event_id: str = "event-1", **changed: object) -> Receipt | None:
+def take(cloud: Cloud, event_id: str = "event-1", **changed: Any) -> Receipt | None:
     """The command comes out of the queue."""
     detail = {name: value for name, value in {**REQUEST, **changed}.items() if value is not None}
     return Control(cloud.table, cloud.clock).take(
@@ -130,7 +130,7 @@ def test_an_execution_that_never_rests_gives_the_command_back(cloud: Cloud, monk
         ({"executionId": "01J0000000000000000000000X"}, "command for an execution that there is not"),
     ],
 )
-def test_what_nobody_can_be_told_is_logged(cloud: Cloud, caplog: pytest.LogCaptureFixture, changed: dict[str, object], said: str) -> None:
+def test_what_nobody_can_be_told_is_logged(cloud: Cloud, caplog: pytest.LogCaptureFixture, changed: dict[str, Any], said: str) -> None:
     running(cloud)
     before = cloud.items()
     assert take(cloud, **changed) is None

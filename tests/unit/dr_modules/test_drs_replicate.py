@@ -127,7 +127,7 @@ def test_an_instance_that_still_initializes_is_tried_again(world: World) -> None
 
 
 def test_preflight_finds_a_region_without_drs_and_a_stopped_machine(world: World) -> None:
-    scenes.failed_over(world)
+    scenes.recover(world, *scenes.servers(world).values())
     stopped = next(iter(scenes.instances(world).values()))["ec2InstanceID"]
     world.client("ec2").stop_instances(InstanceIds=[stopped])
     world.time.advance(60)

@@ -229,6 +229,9 @@ def test_replication_is_reversed_to_the_region_of_origin_and_back(west: Any, eas
     recover(west, time, add(west, time))
     made = instance(west)
     assert made["dataReplicationInfo"]["dataReplicationState"] == "NOT_STARTED"
+    with refused("UninitializedAccountException"):
+        west.reverse_replication(recoveryInstanceID=made["recoveryInstanceID"])
+    east.initialize_service()
     arn = west.reverse_replication(recoveryInstanceID=made["recoveryInstanceID"])["reversedDirectionSourceServerArn"]
     with refused("ConflictException"):
         west.reverse_replication(recoveryInstanceID=made["recoveryInstanceID"])

@@ -98,9 +98,13 @@ class Executor:
         return module, resolve_secure(resource.parameters, target.client("ssm"), secrets) if secure else raw
 
     def _act(self, state: State, resource: Resource, module: DRModule[Any], raw: object, owner: str, *, takeover: bool) -> Outcome:
-        """Observe; act if the goal is neither reached nor under way. A takeover never acts again on what has failed: it adopts."""
+        """Observe; act if the goal is neither reached nor under way.
+
+        A takeover acts only on what has not begun. What has failed it adopts, and for a next step it asks as anybody does, so that
+        there is one act in each attempt.
+        """
         seen = module.observe(raw)
-        startable = STARTABLE if takeover else STARTABLE | {Progress.FAILED}
+        startable = {Progress.NOT_STARTED} if takeover else STARTABLE | {Progress.FAILED}
         if seen.progress in startable:
             if resource.before is None:
                 lag = _accepted_lag(state.execution, resource, module, raw)
