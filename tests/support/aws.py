@@ -58,6 +58,10 @@ class Rehearsed:
     made: list[calls.Call]
 
 
+class CrashError(BaseException):
+    """The executor dies here: what its act would have left behind is lost."""
+
+
 @dataclass
 class World:
     """Two Regions of one account: `module` makes what is under test, whose calls are recorded, `client` is for setting the scene."""
@@ -65,6 +69,10 @@ class World:
     time: clock.ManualClock
     calls: list[Call] = field(default_factory=list)
     only_look: bool = False  # `drive` observes, records and preflights, and does not act
+    crash_after: int = 0  # the executor dies after so many changing calls, once; another goes on
+    execution_id: str = "01EXECUTION"
+    told: dict[object, object] = field(default_factory=dict)  # the stories whose scene is set, with their parameters
+    ended: Status = field(default_factory=Status.not_started)  # how the last `drive` ended
     tell_ahead: bool = False  # `drive` rehearses each act before it acts, and keeps both in `rehearsed`
     sent: list[str] = field(default_factory=list)  # the operations that left botocore, or were answered instead
     rehearsed: list[Rehearsed] = field(default_factory=list)
@@ -117,7 +125,7 @@ class World:
     ) -> DRModule[Any]:
         """A module as the executor makes it: for one claim or check."""
         peer = PRIMARY if region == STANDBY else STANDBY
-        run = Run("01EXECUTION", "shop", phase, mode, "1#1", "the-resource", attempt)
+        run = Run(self.execution_id, "shop", phase, mode, "1#1", "the-resource", attempt)
         return kind(Target(_under_test(), ACCOUNT, region, peer), run, handles)
 
     def drive(
@@ -140,16 +148,20 @@ class World:
             return module.observe(raw)
         for _ in range(steps):
             module = self.module(kind, phase, mode, region=region, handles=handles)
-            status = module.observe(raw)
-            if status.progress in (Progress.DONE, Progress.FAILED):
-                if status.progress is Progress.DONE and self.tell_ahead:
-                    self._rehearse_act(module, raw)
-                break
-            if status.progress in STARTABLE:
-                self._rehearse(module, phase, raw)
-                self._start(module, raw)
-                handles = module.handles
+            try:
+                status = module.observe(raw)
+                if status.progress in (Progress.DONE, Progress.FAILED):
+                    if status.progress is Progress.DONE and self.tell_ahead:
+                        self._rehearse_act(module, raw)
+                    break
+                if status.progress in STARTABLE:
+                    self._rehearse(module, phase, raw)
+                    self._start(module, raw)
+                    handles = module.handles
+            except CrashError:
+                self.crash_after = 0
             self.time.advance(30)
+        self.ended = status
         return status
 
     def _start(self, module: DRModule[Any], raw: object) -> None:
@@ -233,6 +245,7 @@ def _under_test() -> boto3.Session:
     session = _session()
     session.events.register("before-parameter-build.*.*", _record)
     watch(session)  # before the answers: what is not sent is not answered by them either
+    session.events.register("after-call.*.*", _die)
     session.events.register_first("before-call.*.*", _answer)  # type: ignore[arg-type]  # it may answer
     session.events.register_first("before-send.*.*", _send)
     return session
@@ -249,6 +262,14 @@ def _answer(model: OperationModel, **_: object) -> tuple[Any, dict[str, Any]] | 
 
 def _send(event_name: str, **_: object) -> None:
     _worlds[-1].sent.append(event_name.rpartition(".")[2])
+
+
+def _die(model: OperationModel, **_: object) -> None:
+    world = _worlds[-1]
+    if world.crash_after and not is_reading(model.name):
+        world.crash_after -= 1
+        if world.crash_after == 0:
+            raise CrashError
 
 
 @cache

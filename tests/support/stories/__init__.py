@@ -5,6 +5,7 @@ Each file has `STORIES`. `tests/contract/test_modules.py` holds the actions that
 
 import importlib
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from dr_core.phases import Mode, Phase
@@ -21,11 +22,26 @@ def of(module: type[DRModule[Any]]) -> Stories:
     return found
 
 
-def run(module: type[DRModule[Any]], phase: Phase, raw: object, scene: Story, mode: Mode = Mode.PLANNED, region: str = STANDBY) -> Story:
-    """A story: set the scene, then do what an executor does."""
+@dataclass(frozen=True)
+class run:
+    """A story: set the scene, then do what an executor does. Told a second time, it goes on in the world that it finds.
 
-    def story(world: World) -> None:
-        scene(world)
-        world.drive(module, phase, raw, mode, region=region)
+    `raw`: the parameters, or what makes them once the scene is set.
+    """
 
-    return story
+    module: type[DRModule[Any]]
+    phase: Phase
+    raw: object
+    scene: Story
+    mode: Mode = Mode.PLANNED
+    region: str = STANDBY
+
+    def __call__(self, world: World) -> None:
+        """Tell it."""
+        if self not in world.told:
+            self.scene(world)
+            world.told[self] = self.raw(world) if callable(self.raw) else self.raw
+        world.drive(self.module, self.phase, world.told[self], self.mode, region=self.region)
+
+    def __hash__(self) -> int:
+        return id(self)

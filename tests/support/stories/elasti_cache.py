@@ -34,5 +34,8 @@ STORIES: Stories = {
         run(ElastiCache, Phase.CLEANUP, scenes.IN_EAST, lambda world: scenes.failed_over(world), region=PRIMARY),
         run(ElastiCache, Phase.CLEANUP, scenes.IN_EAST, lambda world: scenes.cut_off(world), region=PRIMARY),
     ],
-    Phase.REPLICATE: [_rebuild_in_two_attempts],
+    Phase.REPLICATE: [
+        run(ElastiCache, Phase.REPLICATE, {**scenes.IN_EAST, "CacheSubnetGroupName": "cache"}, scenes.without_replica, region=PRIMARY),
+        _rebuild_in_two_attempts,
+    ],
 }
