@@ -24,6 +24,7 @@ from localcloud import gateway, processes, scratch
 from localcloud.control_plane import ROOT_SECRET
 from localcloud.extension.clock import TIME_SCALE_VARIABLE
 from localcloud.extension.memorydb_s3 import ENDPOINT_VARIABLE
+from localcloud.faults import FaultClient
 from localcloud.processes import Process
 
 CONTROL_ACCOUNT: Final = "111111111111"
@@ -116,6 +117,11 @@ class LocalCloud:
         except httpx.HTTPError:
             return status | {"gateway": False}
         return status | {name: status[name] and bool(answer) for name, answer in answers.items()}
+
+    @property
+    def faults(self) -> FaultClient:
+        """What stands between callers and this cloud."""
+        return FaultClient(self.endpoint_url)
 
     def client(self, service: str, region: str = STANDBY_REGION, account: str = CONTROL_ACCOUNT) -> Any:
         """Make a boto3 client that acts as the administrator of an account.

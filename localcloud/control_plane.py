@@ -1,5 +1,7 @@
 """Calls that the gateway itself makes to the control plane's emulator, as the administrator of an account."""
 
+import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -31,6 +33,11 @@ class ControlPlane:
     async def query(self, service: str, region: str, parameters: dict[str, str]) -> Answer:
         """Call an operation of a service that speaks the query protocol."""
         return await self._send(service, region, AWSRequest("POST", f"{self._url}/", data=parameters))
+
+    async def json(self, service: str, region: str, target: str, parameters: Mapping[str, object]) -> Answer:
+        """Call an operation of a service that speaks JSON; `target` is as in the header, such as `AWSEvents.DescribeRule`."""
+        headers = {"X-Amz-Target": target, "Content-Type": "application/x-amz-json-1.1"}
+        return await self._send(service, region, AWSRequest("POST", f"{self._url}/", headers=headers, data=json.dumps(parameters)))
 
     async def get(self, service: str, region: str, path: str) -> Answer:
         """Call an operation of a REST service that is a plain GET."""

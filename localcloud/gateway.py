@@ -2,7 +2,8 @@
 
 In:  any signed AWS request (AWS_ENDPOINT_URL points here), function URLs, and a health probe
 Out: the emulator's answer: moto for the resources that fail over, ministack for the control plane around them
-Each call is recorded in the journal. The request's bytes and Host header stay as they are, so its signature holds.
+Each call is recorded in the journal. The request's bytes and Host header stay as they are, so its signature holds; only entries that AWS
+would not accept are taken out of a batch, whose signature the emulator does not check.
 
 Run: python -m localcloud.gateway --socket FD --ministack URL --moto URL --account ID --journal FILE
 """
@@ -12,7 +13,7 @@ import asyncio
 import contextlib
 import socket
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from enum import StrEnum
 from pathlib import Path
 from typing import Final
@@ -22,12 +23,15 @@ from aiohttp import web
 from multidict import CIMultiDict
 from yarl import URL
 
-from localcloud import function_urls, repeats, wire
+from localcloud import faults, function_urls, repeats, wire
 from localcloud.accounts import Accounts, UnknownAccessKeyError
 from localcloud.control_plane import ControlPlane
+from localcloud.fault_injection import FaultInjection
 from localcloud.function_urls import FunctionUrls, NoFunctionUrlError
+from localcloud.intervention import Intervention, Passing, refusal
 from localcloud.journal import Journal
 from localcloud.repeats import Repeats
+from localcloud.strict import Strict
 from localcloud.wire import Call
 
 HEALTH_PATH: Final = "/_localcloud/health"
@@ -79,9 +83,6 @@ _LARGEST_BODY: Final = 512 * 1024 * 1024  # S3 takes deployment packages
 _HOP_BY_HOP: Final = frozenset({"connection", "keep-alive", "expect", "te", "trailer", "transfer-encoding", "upgrade"})
 _ACCOUNT_HEADER: Final = "x-moto-account-id"
 
-Intervention = Callable[[Call, bytes], Awaitable[web.StreamResponse | None]]
-"""Sees every call before it is forwarded; an answer of its own ends the call there."""
-
 
 class Backend(StrEnum):
     """Who answers a call."""
@@ -94,8 +95,8 @@ class Backend(StrEnum):
 class Gateway:
     """Routes calls to the emulators.
 
-    `interventions` is the one place for what stands between a caller and AWS: injected faults, Region outages, and
-    the authorisation of calls to moto, which has no policies of its own.
+    What stands between a caller and AWS are interventions, each of which sees a call before the next: injected faults and Region outages,
+    then what AWS refuses and an emulator does not.
     """
 
     def __init__(
@@ -106,7 +107,6 @@ class Gateway:
         ministack: str,
         moto: str,
         account: str,
-        interventions: Sequence[Intervention] = (),
     ) -> None:
         control_plane = ControlPlane(session, ministack, account)
         self._session = session
@@ -114,7 +114,8 @@ class Gateway:
         self._urls = {Backend.MINISTACK: ministack, Backend.MOTO: moto}
         self._accounts = Accounts(control_plane)
         self._function_urls = FunctionUrls(control_plane)
-        self._interventions = interventions
+        self._faults = FaultInjection(session, moto)
+        self._interventions: Sequence[Intervention] = (self._faults, Strict(session, ministack))
         self._repeats = Repeats()
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
@@ -123,6 +124,8 @@ class Gateway:
             return await self._health()
         if request.path == repeats.PATH:
             return await self._repeats.configure(request)
+        if request.path == faults.PATH or request.path.startswith(faults.PATH + "/"):
+            return await self._faults.configure(request)
         if request.path.startswith(function_urls.PREFIX):
             return await self._function_url(request)
         if request.path.startswith("/_aws/lambda-url/"):
@@ -152,36 +155,44 @@ class Gateway:
         body = await request.read()
         scope = wire.credential_scope(request.headers, request.query_string)
         if scope is None:
-            call = Call("", None, "", "", f"{request.method} {request.path}")
-            refused = _refusal(call, 403, "MissingAuthenticationToken", "Request is missing Authentication Token")
-            return self._record(call, Backend.GATEWAY, refused, started)
+            passing = Passing(Call("", None, "", "", f"{request.method} {request.path}"), body, request)
+            refused = refusal(passing.call, 403, "MissingAuthenticationToken", "Request is missing Authentication Token")
+            return self._record(passing, refused, started)
         operation = wire.operation_name(scope.service, request.method, request.path, request.query_string, request.headers, body)
         try:
             account = await self._accounts.owner(scope.access_key, scope.region)
         except UnknownAccessKeyError:
             account = None
-        call = Call(scope.access_key, account, scope.region, scope.service, operation)
-        for intervene in self._interventions:
-            intervened = await intervene(call, body)
-            if intervened is not None:
-                return self._record(call, Backend.GATEWAY, intervened, started)
-        backend = backend_of(call, body)
-        try:
-            answer = await self._answer(request, call, body, backend)
-            if self._repeats.cover(call):
-                self._record(call, backend, await self._answer(request, call, body, backend), started)
-        except aiohttp.ClientError as error:
-            answer = _refusal(call, 503, "ServiceUnavailable", f"{backend} does not answer: {error}")
-        return self._record(call, backend, answer, started)
+        cbor = wire.speaks_cbor(request.headers)
+        passing = Passing(Call(scope.access_key, account, scope.region, scope.service, operation, cbor), body, request)
+        return self._record(passing, await self._pass(passing, body, self._interventions, started), started)
 
-    async def _answer(self, request: web.Request, call: Call, body: bytes, backend: Backend) -> web.StreamResponse:
+    async def _pass(self, passing: Passing, body: bytes, interventions: Sequence[Intervention], started: float) -> web.StreamResponse:
+        """Let a call pass through what stands in its way, and then to its emulator."""
+        if interventions:
+
+            async def onward(other_body: bytes | None) -> web.StreamResponse:
+                return await self._pass(passing, body if other_body is None else other_body, interventions[1:], started)
+
+            return await interventions[0](passing, onward)
+        passing.backend = backend = backend_of(passing.call, body)
+        try:
+            answer = await self._answer(passing, body, backend)
+            if self._repeats.cover(passing.call):
+                self._record(passing, await self._answer(passing, body, backend), started)
+        except aiohttp.ClientError as error:
+            answer = refusal(passing.call, 503, "ServiceUnavailable", f"{backend} does not answer: {error}")
+        return answer
+
+    async def _answer(self, passing: Passing, body: bytes, backend: Backend) -> web.StreamResponse:
+        request, call = passing.request, passing.call
         if backend is Backend.GATEWAY:
-            return _refusal(call, 501, "NotImplemented", f"{call.service} is not part of the local cloud")
+            return refusal(call, 501, "NotImplemented", f"{call.service} is not part of the local cloud")
         if backend is Backend.MINISTACK:
             return await self._forward(request, body, backend, request.raw_path)
         if call.account is None:
             message = "The security token included in the request is invalid."
-            return _refusal(call, 403, "InvalidClientTokenId", message)
+            return refusal(call, 403, "InvalidClientTokenId", message)
         answer = await self._forward(request, body, backend, request.raw_path, account=call.account)
         if answer.status in (500, 501) and answer.content_type in ("text/plain", "text/html"):
             return _not_served(call, answer)
@@ -193,6 +204,8 @@ class Gateway:
         """Send the request on, unchanged, and give back the answer, unchanged."""
         headers = _end_to_end(request.headers)
         headers.popall(_ACCOUNT_HEADER, None)
+        if body:
+            headers["Content-Length"] = str(len(body))
         if account is not None:
             headers[_ACCOUNT_HEADER] = account
         async with self._session.request(
@@ -209,11 +222,13 @@ class Gateway:
             answer_headers.popall("Content-Length", None)
         return web.Response(status=answer.status, reason=answer.reason, headers=answer_headers, body=content)
 
-    def _record(self, call: Call, backend: Backend, answer: web.StreamResponse, started: float) -> web.StreamResponse:
+    def _record(self, passing: Passing, answer: web.StreamResponse, started: float) -> web.StreamResponse:
         error = None
         if answer.status >= 400 and isinstance(answer, web.Response):
             error = wire.error_code(answer.headers, answer.body if isinstance(answer.body, bytes) else b"")
-        self._journal.record(call, backend=backend, status=answer.status, error=error, started=started)
+        status = 0 if passing.unanswered else answer.status
+        fault = ", ".join(passing.faults) or None
+        self._journal.record(passing.call, backend=passing.backend, status=status, error=error, started=started, fault=fault)
         return answer
 
 
@@ -236,19 +251,14 @@ def _end_to_end(headers: wire.Headers) -> CIMultiDict[str]:
     return CIMultiDict((name, value) for name, value in headers.items() if name.lower() not in _HOP_BY_HOP)
 
 
-def _refusal(call: Call, status: int, code: str, message: str) -> web.Response:
-    content_type, body = wire.error_body(call, code, message)
-    return web.Response(status=status, body=body, headers={"Content-Type": content_type, "x-amzn-ErrorType": code})
-
-
 def _not_served(call: Call, answer: web.Response) -> web.Response:
     """Reword moto's page for an unhandled exception, which no AWS SDK can parse."""
     operation = f"{call.service}:{call.operation}"
     if answer.status == 501:
-        return _refusal(call, 501, "NotImplemented", f"the local cloud does not serve {operation}")
+        return refusal(call, 501, "NotImplemented", f"the local cloud does not serve {operation}")
     detail = answer.text if answer.content_type == "text/plain" else "see its log"
     # 500 would be retried by every SDK; the emulator will not do better the next time.
-    return _refusal(call, 501, "InternalFailure", f"the local cloud's emulator failed in {operation}: {detail}")
+    return refusal(call, 501, "InternalFailure", f"the local cloud's emulator failed in {operation}: {detail}")
 
 
 async def serve(listener: socket.socket, journal: Path, *, ministack: str, moto: str, account: str) -> None:

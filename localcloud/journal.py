@@ -2,7 +2,7 @@
 
 import json
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Self
@@ -12,7 +12,11 @@ from localcloud.wire import Call
 
 @dataclass(frozen=True)
 class Entry:
-    """One call: what was asked of whom, and the answer's HTTP status and error code."""
+    """One call: what was asked of whom, and the answer's HTTP status and error code.
+
+    `fault` names the injected fault that it met. The status is the emulator's own answer, also where a fault kept it from the caller,
+    and 0 where a fault kept the call from the emulator without an answer.
+    """
 
     account: str | None
     region: str
@@ -20,6 +24,7 @@ class Entry:
     operation: str
     status: int
     error: str | None
+    fault: str | None = None
 
 
 def read(path: Path, position: int = 0) -> list[Entry]:
@@ -27,7 +32,7 @@ def read(path: Path, position: int = 0) -> list[Entry]:
     with path.open(encoding="utf-8") as file:
         file.seek(position)
         lines = [json.loads(line) for line in file]
-    return [Entry(line["account"], line["region"], line["service"], line["operation"], line["status"], line["error"]) for line in lines]
+    return [Entry(**{field.name: line.get(field.name) for field in fields(Entry)}) for line in lines]
 
 
 class Journal:
@@ -42,7 +47,7 @@ class Journal:
     def __exit__(self, *_: object) -> None:
         self._file.close()
 
-    def record(self, call: Call, *, backend: str, status: int, error: str | None, started: float) -> None:
+    def record(self, call: Call, *, backend: str, status: int, error: str | None, started: float, fault: str | None = None) -> None:
         """Write down one call; `started` is the monotonic time at which it came in."""
         line = {
             "time": datetime.now(UTC).isoformat(timespec="milliseconds"),
@@ -53,6 +58,7 @@ class Journal:
             "backend": backend,
             "status": status,
             "error": error,
+            "fault": fault,
             "milliseconds": round((time.monotonic() - started) * 1000, 1),
         }
         self._file.write(json.dumps(line) + "\n")

@@ -14,6 +14,7 @@ from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_ba
 from werkzeug.serving import make_server
 
 from localcloud import extension
+from localcloud.extension import failures
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIEnvironment
@@ -40,6 +41,8 @@ class Server(DomainDispatcherApplication):
         if environ["PATH_INFO"] == HEALTH_PATH:
             start_response("200 OK", [("Content-Type", "text/plain")])
             return [b"ok"]
+        if environ["PATH_INFO"] == failures.PATH:
+            return self._arm(environ, start_response)
         try:
             with self._turn:
                 answer: Iterable[bytes] = super().__call__(environ, start_response)
@@ -51,6 +54,19 @@ class Server(DomainDispatcherApplication):
             start_response("500 Internal Server Error", [("Content-Type", "text/plain")])
             return [f"{type(error).__name__}: {error}".encode()]
         return answer
+
+    def _arm(self, environ: "WSGIEnvironment", start_response: "StartResponse") -> Iterable[bytes]:
+        """Have an operation fail later, as the body says."""
+        body = environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
+        try:
+            with self._turn:
+                failures.arm(body)
+        except Exception as error:  # noqa: BLE001 - whatever moto's code raises for a resource that is not there
+            traceback.print_exc()
+            start_response("400 Bad Request", [("Content-Type", "text/plain")])
+            return [f"{type(error).__name__}: {error}".encode()]
+        start_response("200 OK", [("Content-Type", "text/plain")])
+        return [b"ok"]
 
 
 def main() -> None:

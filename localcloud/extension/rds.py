@@ -107,10 +107,21 @@ def create_db_cluster(backend: RDSBackend, kwargs: MutableMapping[str, Any]) -> 
     identifier: str = kwargs["db_cluster_identifier"]
     if identifier in backend.clusters:
         raise RDSClientError("DBClusterAlreadyExistsFault", f"DB Cluster {identifier} already exists")
+    _check_groups(backend, kwargs)
     rds_global.check_new_member(backend, kwargs)
     cluster = _create_cluster(backend, kwargs)  # type: ignore[arg-type] # moto's own dictionary type
     agenda_of(backend).after(CREATE_CLUSTER_SECONDS, partial(_become_available, cluster))
     return cluster
+
+
+def _check_groups(backend: RDSBackend, kwargs: Mapping[str, Any]) -> None:
+    """Raise where a cluster is to be in a subnet group, or have a parameter group, that does not exist."""
+    subnets: str | None = kwargs.get("db_subnet_group_name")
+    if subnets and subnets != "default" and subnets not in backend.subnet_groups:
+        raise RDSClientError("DBSubnetGroupNotFoundFault", f"DB subnet group '{subnets}' does not exist.")
+    group: str | None = kwargs.get("db_cluster_parameter_group_name")
+    if group and not group.startswith("default.") and group not in backend.db_cluster_parameter_groups:
+        raise RDSClientError("DBClusterParameterGroupNotFound", f"DBClusterParameterGroup not found: {group}")
 
 
 def delete_db_cluster(response: RDSResponse) -> ActionResult:

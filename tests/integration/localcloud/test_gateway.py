@@ -104,7 +104,7 @@ def test_a_key_that_nobody_was_given_is_refused(cloud: LocalCloud) -> None:
 @pytest.mark.parametrize(
     ("service", "operation", "parameters"),
     [
-        ("drs", "describe_jobs", {}),  # a service that is not here
+        ("glue", "get_databases", {}),  # a service that is not here
         ("rds", "describe_tenant_databases", {}),  # query
         ("ec2", "describe_vpn_concentrators", {}),  # ec2
         ("ecs", "stop_service_deployment", {"serviceDeploymentArn": "arn:aws:ecs:us-west-2:1:x"}),  # json
@@ -134,6 +134,7 @@ def test_each_call_is_in_the_journal_by_its_operation(cloud: LocalCloud) -> None
         "backend": "ministack",
         "status": 200,
         "error": None,
+        "fault": None,
         "milliseconds": 0,
     }
     assert s3.head_object(Bucket=bucket, Key="a b/ü")["ContentLength"] == 7

@@ -56,6 +56,25 @@ def test_with_a_scale_of_zero_everything_has_happened_at_the_next_call(database:
     assert status(database, "orders-1") == "available"
 
 
+@pytest.mark.parametrize(
+    ("named", "said"),
+    [
+        ({"DBSubnetGroupName": "nowhere"}, "DBSubnetGroupNotFoundFault"),
+        ({"DBClusterParameterGroupName": "nothing"}, "DBClusterParameterGroupNotFound"),
+        ({"DBSubnetGroupName": "default", "DBClusterParameterGroupName": "default.aurora-mysql8.0"}, None),
+    ],
+)
+def test_a_cluster_needs_the_groups_that_it_names(database: Any, named: dict[str, str], said: str | None) -> None:
+    asked = {"DBClusterIdentifier": "orders", "Engine": "aurora-mysql", "MasterUsername": "admin", "MasterUserPassword": "secret99"}
+    if said is None:
+        database.create_db_cluster(**asked, **named)
+        return
+    with pytest.raises(ClientError) as error:
+        database.create_db_cluster(**asked, **named)
+    assert code(error) == said
+    assert database.describe_db_clusters()["DBClusters"] == []
+
+
 def test_an_instance_of_a_missing_cluster_is_refused(database: Any) -> None:
     with pytest.raises(ClientError) as error:
         create_instance(database, "orders-1", cluster="missing")
