@@ -27,8 +27,8 @@ $(STAMP): pyproject.toml requirements-dev.txt cli/requirements.txt layers/depend
 	$(BIN)/uv pip install --quiet --python $(TOOLS)/sam --requirement localcloud/requirements/sam.txt
 	@touch $@
 
-demo: setup ## Local cloud up, stack deployed, and one application through all four phases
-	$(BIN)/python -m localcloud.demo
+demo: setup ## Local cloud up, stack deployed, one application through all four phases: make demo APP=erp
+	$(BIN)/python -m localcloud.demo $(if $(APP),--app $(APP))
 
 test: unit integration ## Everything: unit, property, model, contract, integration
 
@@ -39,10 +39,10 @@ integration: setup ## The tests that deploy the real template to the local cloud
 	$(BIN)/pytest -n 2 --dist loadgroup tests/integration
 
 schema: setup ## Write what is generated from the modules: the manifests' schema, the target accounts' role, docs/modules.md
-	$(BIN)/python -m dr_engine.schema > manifests/schema.json
-	$(BIN)/python -m dr_core.application > manifests/application.schema.json
-	$(BIN)/python -m dr_engine.target_role > deploy/TargetAccountsAssumeRole.yaml
-	$(BIN)/python -m dr_engine.module_docs > docs/modules.md
+	$(BIN)/python -m dr_engine.schema > manifests/schema.json.new && mv manifests/schema.json.new manifests/schema.json
+	$(BIN)/python -m dr_core.application > manifests/application.schema.json.new && mv manifests/application.schema.json.new manifests/application.schema.json
+	$(BIN)/python -m dr_engine.target_role > deploy/TargetAccountsAssumeRole.yaml.new && mv deploy/TargetAccountsAssumeRole.yaml.new deploy/TargetAccountsAssumeRole.yaml
+	$(BIN)/python -m dr_engine.module_docs > docs/modules.md.new && mv docs/modules.md.new docs/modules.md
 
 check: lint types template-lint test ## All of CI: lint, types, templates, tests
 

@@ -1,6 +1,6 @@
 """The demonstration: one application through all four phases, on the real template, and what the cloud says after each.
 
-`python -m localcloud.demo`. Exit code 0 only if every phase succeeded and every expected fact held.
+`python -m localcloud.demo [--app erp]`. Exit code 0 only if every phase succeeded and every expected fact held.
 """
 
 import argparse
@@ -11,8 +11,6 @@ import time
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Final
 from uuid import uuid4
 
@@ -20,73 +18,19 @@ from rich.console import Console
 from rich.table import Table as Grid
 
 from dr_core.observability import utc_now
-from dr_core.phases import Phase
 from dr_core.records import ExecutionStatus
 from dr_core.state import Table
 from drctl.watch import follow
-from localcloud.applications import storefront
+from localcloud import applications
+from localcloud.applications import Application, Step
 from localcloud.approver import Approver
 from localcloud.cloud import PRIMARY_REGION, REPOSITORY, STANDBY_REGION, LocalCloud
 from localcloud.installation import install, publish
 
+_APPLICATION: Final = "storefront"
 _STATE_DIR: Final = REPOSITORY / ".local" / "demo"
+_PATIENCE_SECONDS: Final = 300
 _TIME_SCALE: Final = 0.04  # a minute of AWS's takes two and a half seconds
-
-
-@dataclass(frozen=True)
-class Step:
-    """A phase of the demonstration: the request that starts it, and the facts that must hold after it."""
-
-    phase: Phase
-    entries: Path
-    expected: Mapping[str, str]
-
-
-def steps() -> tuple[Step, ...]:
-    """The storefront's four phases, as in an outage of us-east-1 and after it."""
-    requests = REPOSITORY / "events" / "put-events"
-    east, west = PRIMARY_REGION, STANDBY_REGION
-    return (
-        Step(
-            Phase.INSTANTIATE,
-            requests / "StartInstantiate.json",
-            {
-                "Aurora writer": east,
-                f"Aurora instances in {west}": "storefront-1 available, storefront-2 available",
-                f"storefront-api running in {west}": "4",
-                f"storefront-web running in {west}": "2",
-                f"workers in service in {west}": "3",
-                f"{storefront.RULE} in {west}": "DISABLED",
-            },
-        ),
-        Step(
-            Phase.ACTIVATE,
-            requests / "StartActivate.json",
-            {
-                "Aurora writer": west,
-                f"{storefront.RECORD} points to": f"the load balancer in {west}",
-                f"{storefront.RULE} in {west}": "ENABLED",
-            },
-        ),
-        Step(
-            Phase.CLEANUP,
-            requests / "StartCleanup.json",
-            {
-                "Aurora writer": west,
-                f"Aurora instances in {east}": "none",
-                f"storefront-api running in {east}": "0",
-                f"storefront-web running in {east}": "0",
-                f"workers in service in {east}": "0",
-                f"{storefront.RULE} in {east}": "DISABLED",
-                f"storefront-api running in {west}": "4",
-            },
-        ),
-        Step(
-            Phase.REPLICATE,
-            requests / "StartReplicate.json",
-            {"Aurora writer": west, f"Aurora instances in {east}": "storefront-1 available"},
-        ),
-    )
 
 
 class DemoError(Exception):
@@ -96,13 +40,14 @@ class DemoError(Exception):
 class Demo:
     """Runs the steps on a cloud and keeps what it said before and after each."""
 
-    def __init__(self, cloud: LocalCloud, outputs: Mapping[str, str], out: Console) -> None:
+    def __init__(self, cloud: LocalCloud, application: Application, outputs: Mapping[str, str], out: Console) -> None:
         self._cloud = cloud
+        self._application = application
         self._bus = outputs["BusName"]
         self._table = Table(outputs["StateTableName"])
         self._approver = Approver(cloud, outputs["ApprovalTopicArn"])
         self._out = out
-        self.seen: list[tuple[str, dict[str, str]]] = [("before", storefront.observe(cloud))]
+        self.seen: list[tuple[str, dict[str, str]]] = [("before", application.observe(cloud))]
         self.failures: list[str] = []
 
     def run(self, step: Step) -> None:
@@ -112,8 +57,8 @@ class Demo:
         answer = self._approver.decide(self._approver.link(execution_id), "approve", "demonstration")
         if answer.status_code != 200:
             raise DemoError(f"the approval page answered {answer.status_code}: {answer.text}")
-        execution = follow(self._table, execution_id, self._out, clock=utc_now, sleep=time.sleep, timeout_seconds=120)
-        facts = storefront.observe(self._cloud)
+        execution = follow(self._table, execution_id, self._out, clock=utc_now, sleep=time.sleep, timeout_seconds=_PATIENCE_SECONDS)
+        facts = self._application.observe(self._cloud)
         self.seen.append((step.phase, facts))
         if execution.status is not ExecutionStatus.SUCCEEDED:
             self.failures.append(f"{step.phase} is {execution.status}: {execution.outcome_detail}")
@@ -122,18 +67,18 @@ class Demo:
         ]
 
     def _start(self, step: Step) -> str:
-        entries = json.loads(step.entries.read_text())
         token = uuid4().hex
-        for entry in entries:
-            entry["EventBusName"] = self._bus
-            entry["Detail"] = json.dumps(json.loads(entry["Detail"]) | {"clientToken": token})
+        entries = [
+            {**entry, "EventBusName": self._bus, "Detail": json.dumps(json.loads(entry["Detail"]) | {"clientToken": token})}
+            for entry in step.entries
+        ]
         answer = self._cloud.client("events").put_events(Entries=entries)
         if answer["FailedEntryCount"]:
-            raise DemoError(f"the bus did not take {step.entries.name}: {answer['Entries']}")
+            raise DemoError(f"the bus did not take the request of {step.phase}: {answer['Entries']}")
         deadline = time.monotonic() + 60
-        while (execution_id := self._table.by_token(storefront.NAME, token)) is None:
+        while (execution_id := self._table.by_token(self._application.NAME, token)) is None:
             if time.monotonic() > deadline:
-                raise DemoError(f"{step.entries.name} led to nothing within 60 s; see {self._cloud.state_dir}/ministack.log")
+                raise DemoError(f"the request of {step.phase} led to nothing within 60 s; see {self._cloud.state_dir}/ministack.log")
             time.sleep(0.1)
         if refusal := self._table.refusal(execution_id):
             raise DemoError(f"{step.phase} was refused: " + "; ".join(refusal.problems))
@@ -155,30 +100,33 @@ class Demo:
 def main() -> int:
     """Run the demonstration. Gives the exit code: 0 if everything held, 1 if not."""
     parser = argparse.ArgumentParser(description="One application through all four phases on a local cloud.")
+    known = applications.names()
+    parser.add_argument("--app", default=_APPLICATION, choices=known, help=f"the application: {', '.join(known)}")
     parser.add_argument("--keep", action="store_true", help="leave the local cloud running afterwards")
     parser.add_argument("--time-scale", type=float, default=_TIME_SCALE, help="how long resources take; 1 is as on AWS")
     options = parser.parse_args()
+    application = applications.load(options.app)
     out = Console(highlight=False, width=None if sys.stdout.isatty() else 200)
     began = time.monotonic()
     with _cloud(options.time_scale, keep=options.keep) as cloud:
         out.print(f"Local cloud up at {cloud.endpoint_url} after {time.monotonic() - began:.1f} s; its control plane enforces IAM")
         os.environ.update(cloud.environment())
         with ThreadPoolExecutor() as pool:
-            created = pool.submit(storefront.create, cloud)
+            created = pool.submit(application.create, cloud)
             outputs = install(cloud)
             out.print(f"Stack deployed with sam after {time.monotonic() - began:.1f} s")
-            publish(cloud, storefront.NAME)
+            publish(cloud, application.NAME)
             created.result()
         out.print(f"Application created in {PRIMARY_REGION} and {STANDBY_REGION} after {time.monotonic() - began:.1f} s")
-        demo = Demo(cloud, outputs, out)
-        for step in steps():
+        demo = Demo(cloud, application, outputs, out)
+        for step in application.steps():
             demo.run(step)
         out.print(demo.summary())
         if options.keep:
             out.print("\n".join(f"export {name}={value}" for name, value in cloud.environment().items()))
     for failure in demo.failures:
         out.print(f"[bold red]FAILED[/] {failure}")
-    checked = sum(len(step.expected) for step in steps())
+    checked = sum(len(step.expected) for step in application.steps())
     verdict = f"{len(demo.failures)} failures," if demo.failures else "All phases succeeded,"
     out.print(f"{verdict} {checked} facts checked against the cloud, {time.monotonic() - began:.0f} s in all")
     return 1 if demo.failures else 0

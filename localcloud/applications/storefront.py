@@ -6,13 +6,14 @@ cloud what it is like, from nobody's notes.
 
 import io
 import json
-import time
 import zipfile
 from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any
 
-from localcloud.cloud import PRIMARY_REGION, STANDBY_REGION, WORKLOAD_ACCOUNT, LocalCloud
+from dr_core.phases import Phase
+from localcloud.applications import Step, wait_until
+from localcloud.cloud import PRIMARY_REGION, REPOSITORY, STANDBY_REGION, WORKLOAD_ACCOUNT, LocalCloud
 
 NAME = "storefront"
 ZONE = "storefront.example"
@@ -28,7 +29,6 @@ _SCALABLE_TARGET = {
 }
 _INSTANCE_CLASS = "db.r6g.large"
 _ENGINE = "aurora-mysql"
-_WAIT_SECONDS = 60.0
 
 _HOOK = '''
 def handler(event, context):
@@ -154,14 +154,6 @@ def _load_balancer(cloud: LocalCloud, region: str) -> Mapping[str, Any]:
 
 
 def _wait_until_steady(cloud: LocalCloud) -> None:
-    deadline = time.monotonic() + _WAIT_SECONDS
-    while not _is_steady(seen := observe(cloud)):
-        if time.monotonic() > deadline:
-            raise TimeoutError(f"the storefront did not come up within {_WAIT_SECONDS:.0f} s: {seen}")
-        time.sleep(0.1)
-
-
-def _is_steady(seen: Mapping[str, str]) -> bool:
     wanted = {
         f"Aurora instances in {PRIMARY_REGION}": "storefront-1 available, storefront-2 available",
         f"Aurora instances in {STANDBY_REGION}": "storefront-1 available",
@@ -172,7 +164,59 @@ def _is_steady(seen: Mapping[str, str]) -> bool:
         f"storefront-web running in {STANDBY_REGION}": "0",
         f"workers in service in {STANDBY_REGION}": "0",
     }
-    return all(seen[key] == value for key, value in wanted.items())
+    wait_until(lambda: observe(cloud), wanted)
+
+
+def steps() -> tuple[Step, ...]:
+    """The four phases, as in an outage of us-east-1 and after it."""
+    east, west = PRIMARY_REGION, STANDBY_REGION
+    return (
+        Step(
+            Phase.INSTANTIATE,
+            _request("StartInstantiate.json"),
+            {
+                "Aurora writer": east,
+                f"Aurora instances in {west}": "storefront-1 available, storefront-2 available",
+                f"storefront-api running in {west}": "4",
+                f"storefront-web running in {west}": "2",
+                f"workers in service in {west}": "3",
+                f"{RULE} in {west}": "DISABLED",
+            },
+        ),
+        Step(
+            Phase.ACTIVATE,
+            _request("StartActivate.json"),
+            {
+                "Aurora writer": west,
+                f"{RECORD} points to": f"the load balancer in {west}",
+                f"{RULE} in {west}": "ENABLED",
+            },
+        ),
+        Step(
+            Phase.CLEANUP,
+            _request("StartCleanup.json"),
+            {
+                "Aurora writer": west,
+                f"Aurora instances in {east}": "none",
+                f"storefront-api running in {east}": "0",
+                f"storefront-web running in {east}": "0",
+                f"workers in service in {east}": "0",
+                f"{RULE} in {east}": "DISABLED",
+                f"storefront-api running in {west}": "4",
+            },
+        ),
+        Step(
+            Phase.REPLICATE,
+            _request("StartReplicate.json"),
+            {"Aurora writer": west, f"Aurora instances in {east}": "storefront-1 available"},
+        ),
+    )
+
+
+def _request(file: str) -> list[dict[str, str]]:
+    """The entries of put-events that an operator would copy."""
+    entries: list[dict[str, str]] = json.loads((REPOSITORY / "events" / "put-events" / file).read_text())
+    return entries
 
 
 def stand_down(cloud: LocalCloud) -> None:

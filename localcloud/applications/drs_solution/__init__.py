@@ -9,11 +9,12 @@ import json
 import zipfile
 from contextlib import suppress
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from localcloud.cloud import WORKLOAD_ACCOUNT, LocalCloud
 
 FUNCTION: Final = "drs-orchestration-execution-handler"
+PREFIX: Final = "/drs-orchestration"  # of the parameters in which the handler keeps its executions
 _ROLE: Final = f"arn:aws:iam::{WORKLOAD_ACCOUNT}:role/{FUNCTION}"
 
 
@@ -44,3 +45,21 @@ def package() -> bytes:
     with zipfile.ZipFile(code, "w") as archive:
         archive.write(Path(__file__).with_name("index.py"), "index.py")
     return code.getvalue()
+
+
+def call(cloud: LocalCloud, region: str, operation: str, **event: str) -> dict[str, Any]:
+    """Have the handler carry out an operation. Returns the body of its answer."""
+    payload = json.dumps({"operation": operation, **event}).encode()
+    answer = cloud.client("lambda", region, WORKLOAD_ACCOUNT).invoke(FunctionName=FUNCTION, Payload=payload)
+    body: dict[str, Any] = json.loads(json.loads(answer["Payload"].read())["body"])
+    return body
+
+
+def last_execution(cloud: LocalCloud, region: str, plan: str) -> dict[str, Any] | None:
+    """A plan's last execution in full, None where it has never been executed."""
+    ssm = cloud.client("ssm", region, WORKLOAD_ACCOUNT)
+    try:
+        known = json.loads(ssm.get_parameter(Name=f"{PREFIX}/plans/{plan}")["Parameter"]["Value"])
+    except ssm.exceptions.ParameterNotFound:
+        return None
+    return call(cloud, region, "get_execution_details", executionId=known["executionId"])

@@ -30,6 +30,7 @@ class Operator:
         self.cloud = cloud
         self.outputs = outputs
         self.approver = Approver(cloud, outputs["ApprovalTopicArn"])
+        self._requested: set[str] = set()
 
     def open_table(self) -> None:
         """Connect to the state table: once per test, since tests of the same process use tables of their own."""
@@ -50,6 +51,7 @@ class Operator:
         detail = {key: value for key, value in {**detail, **changes}.items() if value is not None}
         self.put("dr.operator", "Execution Requested", detail)
         token, application = str(detail["clientToken"]), str(detail["application"])
+        self._requested.add(application)
         return self.wait(lambda: self.table.by_token(application, token), f"an execution for token {token}")
 
     def put(self, source: str, detail_type: str, detail: Mapping[str, object]) -> None:
@@ -134,7 +136,9 @@ class Operator:
 
     def release(self) -> None:
         """End whatever a test left running, so that the next one finds the locks free."""
-        for execution_id in set(self.table.locked_by("storefront", ("us-east-1", "us-west-2")).values()):
+        held = [self.table.locked_by(application, ("us-east-1", "us-west-2")) for application in self._requested]
+        self._requested.clear()
+        for execution_id in {execution_id for locks in held for execution_id in locks.values()}:
 
             def ended(execution_id: str = execution_id) -> bool | None:
                 state = self.table.load(execution_id)

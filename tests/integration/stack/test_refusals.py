@@ -41,7 +41,7 @@ def changes_since(operator: Operator, position: int) -> list[str]:
         ({"reason": None, "targetRegion": None}, ["key reason: Field required", "key targetRegion: Field required"]),
         ({"phase": "ACTIVATE", "mode": None}, ["ACTIVATE needs a mode"]),
         ({"application": "nobody"}, ["nobody has no manifest for INSTANTIATE", "publish it to s3://"]),
-        ({"dryRun": True}, ["key dryRun", "leave it out"]),
+        ({"dryRun": "true"}, ["key dryRun", "write true or false, without quotes"]),
     ],
 )
 def test_a_request_that_is_not_right(operator: Operator, changes: Mapping[str, object], said: list[str]) -> None:

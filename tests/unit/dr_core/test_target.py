@@ -9,6 +9,7 @@ import boto3
 import pytest
 from botocore.config import Config
 from botocore.exceptions import ConnectTimeoutError
+from botocore.loaders import JSONFileLoader, create_loader
 
 from dr_core import target
 from dr_core.errors import ErrorClass, ModuleError
@@ -58,6 +59,21 @@ def test_a_session_is_reused_only_for_the_same_task_and_not_for_long(cloud: Clou
     moment[0] += 1800
     opened()
     assert len(cloud.made("AssumeRole")) == 5
+
+
+def test_sessions_share_what_they_have_read_of_awss_models(cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("botocore.session.create_loader", create_loader)  # as it is, where the tests have one of their own
+    opened().client("ssm")
+    read = []
+
+    class Watched(JSONFileLoader):
+        def load_file(self, file_path: str) -> Any:
+            read.append(file_path)
+            return super().load_file(file_path)
+
+    monkeypatch.setattr("botocore.loaders.Loader.FILE_LOADER_CLASS", Watched)
+    opened(run_id="01OTHER").client("ssm")
+    assert [path for path in read if path.endswith("service-2")] == []
 
 
 @pytest.mark.parametrize(

@@ -97,7 +97,8 @@ def test_handles_of_what_was_done_survive_the_error_that_follows() -> None:
 
 
 def test_obstacles_are_all_found_and_what_is_done_has_none() -> None:
-    assert [found.code for found in lamp({"lit": "9"}).obstacles(numbers(9, 9, 3, 9))] == ["Burnt", "Burnt"]
+    assert [found.code for found in lamp({"lit": "9"}).obstacles(numbers(9, 9, 3, 9))] == ["Burnt"], "what holds for two is said once"
+    assert lamp({"lit": "9"}).obstacles(numbers(9)) == []
 
 
 def test_what_the_orchestrator_asks_of_a_module() -> None:

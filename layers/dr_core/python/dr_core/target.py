@@ -15,6 +15,8 @@ from weakref import WeakKeyDictionary
 import boto3
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError
+from botocore.loaders import Loader, create_loader
+from botocore.session import get_session
 
 from dr_core.calls import watch
 from dr_core.errors import ErrorClass, ModuleError
@@ -144,12 +146,21 @@ def _assume(role_name: str, external_id: str, account: str, region: str, run_id:
         ) from error
     except BotoCoreError as error:
         raise ModuleError(type(error).__name__, f"cannot assume {role_arn}: {error}", ErrorClass.RETRYABLE) from error
+    core = get_session()
     session = boto3.Session(
+        botocore_session=core,
         aws_access_key_id=credentials["AccessKeyId"],
         aws_secret_access_key=credentials["SecretAccessKey"],
         aws_session_token=credentials["SessionToken"],
         region_name=region,
     )
+    core.register_component("data_loader", _models())
     session.events.register_first("before-send", _hold_back)
     watch(session)
     return session
+
+
+@cache
+def _models() -> Loader:
+    """Reads AWS's models, each once for all sessions; a loader of its own would have every session parse them anew."""
+    return create_loader()

@@ -411,7 +411,7 @@ class DRModule(ABC, Generic[P]):
                     found.extend(self.preflight(item))
             except ModuleError as error:
                 found.append(PreflightFinding(Severity.ERROR, error.code, error.message))
-        return found
+        return list(dict.fromkeys(found))  # what holds for several targets is said once
 
     def _statuses(self, raw: object) -> list[tuple[P, Status]]:
         """Each target with its status."""

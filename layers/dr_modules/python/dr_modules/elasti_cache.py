@@ -264,7 +264,7 @@ class ElastiCache(ElastiCacheBase):
         present = self.parameter(parameters.endpoint_key)
         if present == group.endpoint.worded_like(present):
             return Status.done(f"{serving}, and {parameters.endpoint_key} is {present}")
-        return Status.next_step(f"{serving}, and {parameters.endpoint_key} is {present}")
+        return Status.next_step(f"{serving}, and {parameters.endpoint_key} is {present or 'not there yet'}")
 
     def _store_endpoint(self, parameters: ElastiCacheParameters, group: ec.Group) -> None:
         if parameters.endpoint_key and group.endpoint:

@@ -109,7 +109,9 @@ class LambdaFunction(DRModule[LambdaFunctionParameters]):
             if not error.response["Error"]["Code"].startswith("AccessDenied"):
                 raise
             # It does not keep the function from being called: that needs another permission.
-            yield self.warning("ConcurrencyUnknown", f"whether {function} has a reserved concurrency of 0 may not be read: {error}")
+            yield self.warning(
+                "ConcurrencyUnknown", f"the reserved concurrency of {function} could not be read, with 0 every call is throttled: {error}"
+            )
             return
         if concurrency.get("ReservedConcurrentExecutions") == 0:
             message = f"{function} has a reserved concurrency of 0: every call is throttled"

@@ -197,7 +197,7 @@ class MemoryDB(MemoryDBBase):
             raise self.error("StaleCluster", f"{message}: run CLEANUP for {self.target.region}, then this again")
         stored = self.parameter(parameters.endpoint_key)
         if stored != cluster.endpoint_like(stored):
-            return Status.next_step(f"cluster {cluster.name} is available, and {parameters.endpoint_key} is {stored}")
+            return Status.next_step(f"cluster {cluster.name} is available, and {parameters.endpoint_key} is {stored or 'not there yet'}")
         return Status.done(f"cluster {cluster.name} is available, and {parameters.endpoint_key} is {stored}")
 
     def cleanup(self, parameters: MemoryDBParameters) -> Handle:
