@@ -29,9 +29,9 @@ def look_at_one(record: SQSRecord) -> None:
         metrics.add_metadata(key="execution_id", value=execution_id)
         metrics.add_metric(name="PreflightErrors", unit=MetricUnit.Count, value=found.errors)
         metrics.add_metric(name="PreflightWarnings", unit=MetricUnit.Count, value=found.warnings)
+        metrics.flush_metrics()  # here, since the id belongs to this execution alone
 
 
-@metrics.log_metrics
 @logger.inject_lambda_context(clear_state=True)
 def lambda_handler(event: dict[str, Any], context: LambdaContext) -> PartialItemFailureResponse:
     """Look at each execution of the batch; one that fails is delivered again."""

@@ -122,7 +122,7 @@ def test_the_envelope_names_and_the_event_adds() -> None:
 @pytest.mark.parametrize("detail_type", DetailType)
 def test_an_event_says_where_it_comes_from(detail_type: DetailType) -> None:
     assert detail_type.source == f"dr.{detail_type.split(' ', maxsplit=1)[0].lower()}"
-    assert detail_type.source in {"dr.execution", "dr.preflight", "dr.approval", "dr.layer", "dr.resource"}
+    assert detail_type.source in {"dr.execution", "dr.preflight", "dr.approval", "dr.command", "dr.layer", "dr.resource"}
 
 
 def test_the_largest_layer_that_fails_still_fits_into_an_event() -> None:
