@@ -8,6 +8,7 @@ import botocore.session
 import pytest
 from pydantic import ValidationError
 
+from dr_core.errors import ModuleError
 from dr_core.phases import Mode, Phase
 from dr_modules.base import STARTABLE, DRModule, ModuleParameters, Progress, modules
 from tests.support import stories
@@ -73,6 +74,7 @@ def test_every_phase_has_a_check_and_permissions_and_no_others_do(name: str, mod
     assert set(module.implied_permissions) <= module.phases()
     assert set(module.timeouts) <= module.phases()
     assert module.irreversible <= module.phases()
+    assert module.drills <= module.phases()
 
 
 @every_phase
@@ -127,6 +129,19 @@ def test_checks_change_nothing(name: str, phase: Phase, monkeypatch: pytest.Monk
             world.only_look = True
             story(world)
             assert world.changes == []
+
+
+@every_phase
+@pytest.mark.usefixtures("socket_disabled")
+def test_a_drill_is_refused_unless_the_module_says_otherwise(name: str, phase: Phase, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Before anything is called: production is left untouched."""
+    module = modules()[name]
+    if phase in module.drills:
+        return
+    with emulated(monkeypatch) as world:
+        with pytest.raises(ModuleError) as refused:
+            world.module(module, phase, Mode.DRILL).start(example(module)["parameters"], again=True)
+        assert refused.value.code == "RefusedInDrill" and world.calls == []
 
 
 def test_every_mode_is_known() -> None:

@@ -61,7 +61,6 @@ def test_only_activate_needs_a_mode() -> None:
         ({"reason": None}, "key reason: Field required (add it)"),
         ({"reason": "  "}, "key reason: String should have at least 1 character"),
         ({"phase": "activate"}, "key phase: Input should be 'INSTANTIATE', 'ACTIVATE', 'CLEANUP' or 'REPLICATE'"),
-        ({"mode": "drill"}, "drills cannot be run yet"),
         ({"mode": "graceful"}, "key mode: Input should be 'planned', 'unplanned' or 'drill'"),
         ({"application": "../shop"}, "key application: String should match pattern"),
         ({"application": "s" * 65}, "key application: String should match pattern"),
@@ -184,8 +183,3 @@ def test_an_event_of_the_bus_keeps_its_identity() -> None:
 def test_printable_is_one_line_of_ascii(text: str, limit: int) -> None:
     shown = events.printable(text, limit)
     assert len(shown) <= limit and shown.isascii() and shown.isprintable()
-
-
-def test_a_drill_is_refused_until_every_module_can_leave_production_untouched() -> None:
-    with pytest.raises(InvalidInputError, match="drills cannot be run yet"):
-        ExecutionRequested.parse({**REQUEST, "mode": "drill"})

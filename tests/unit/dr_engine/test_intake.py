@@ -108,6 +108,26 @@ def test_a_good_request_waits_for_its_approval(desk: Desk, cloud: Cloud) -> None
     assert cloud.events(execution.id) == ["Execution Requested"]
 
 
+def test_a_drill_of_what_leaves_production_untouched_is_taken(desk: Desk, cloud: Cloud) -> None:
+    state = cloud.table.load(desk.take(mode="drill"))
+    assert state and state.execution.mode == "drill"
+
+
+def test_a_drill_of_anything_else_is_refused_with_every_resource_named(desk: Desk, cloud: Cloud) -> None:
+    rule = {"action": "EventBridge", "resourceName": "jobs", "parameters": {"EventRuleName": "daily"}}
+    function = {"action": "LambdaFunction", "resourceName": "hook", "parameters": {"FunctionName": "warm"}}
+    record = {"HostedZoneId": "Z1", "R53RecordName": "a.example.com", "RecordType": "A", "RecordValue": "192.0.2.1", "TTL": 60}
+    dns = {"action": "R53Record", "resourceName": "dns", "parameters": record}
+    desk.publish(manifest(rule, function, dns), "shop/Activate.json")
+    refused = desk.refusal(phase="ACTIVATE", mode="drill")
+    assert refused.problems == [
+        "shop/Activate.json, layer 1, resource jobs, key action: EventBridge changes production in ACTIVATE: a drill does not run it "
+        "(leave it out of the drill's manifest)",
+        "shop/Activate.json, layer 1, resource dns, key action: R53Record changes production in ACTIVATE: a drill does not run it "
+        "(leave it out of the drill's manifest)",
+    ]
+
+
 def test_the_same_event_twice_is_one_request(desk: Desk, cloud: Cloud) -> None:
     desk.take()
     before = cloud.items()

@@ -112,7 +112,7 @@ def test_each_target_of_a_list_has_its_own_replay(world: World) -> None:
 
 def test_a_drill_replays_nothing(world: World) -> None:
     archive(world)
-    with pytest.raises(ModuleError, match="a drill does not replay events"):
+    with pytest.raises(ModuleError, match="a drill does not run"):
         world.drive(EventArchive, ACTIVATE, REPLAY, Mode.DRILL)
     assert world.changes == []
 

@@ -54,8 +54,6 @@ class ExecutionRequested(BaseModel):
             raise ValueError("sourceRegion and targetRegion are the same; targetRegion is the one that the phase acts on")
         if self.phase is Phase.ACTIVATE and self.mode is None:
             raise ValueError('ACTIVATE needs a mode: "planned" (no data loss) or "unplanned" (data loss accepted)')
-        if self.mode is Mode.DRILL:
-            raise ValueError('drills cannot be run yet: not every module could leave production untouched; use "planned" or "unplanned"')
         if self.manifest is not None and not self.manifest.startswith(f"{self.application}/"):
             raise ValueError(f"manifest {self.manifest} is not one of {self.application}: its key begins with {self.application}/")
         return self

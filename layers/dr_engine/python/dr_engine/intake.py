@@ -15,7 +15,7 @@ from dr_core.records import Approval, ApprovalStatus, Execution, ExecutionStatus
 from dr_core.references import REFERENCE_ACTIONS, Resolver
 from dr_core.state import LockedError, Refusal, Table
 from dr_core.target import TargetAccess
-from dr_engine.plan import Plan, check_manifest, plan
+from dr_engine.plan import Plan, check_manifest, plan, refuse_drill
 from dr_modules.base import modules
 
 if TYPE_CHECKING:
@@ -122,6 +122,8 @@ class Intake:
             return target.client(service)
 
         manifest = check_manifest(body, request.manifest_key, request.application, request.phase, modules())
+        if request.mode is Mode.DRILL:
+            refuse_drill(manifest, request.manifest_key, request.phase, modules())
         resolver = Resolver(open_client, request.target_region)
         return plan(manifest, request.manifest_key, request.phase, modules(), resolver, self.account)
 

@@ -173,6 +173,7 @@ def _limits(module: Module, has: list[Phase]) -> Iterator[str]:
     if _is_own(module, "lag_seconds") and Phase.ACTIVATE in has:
         rows.append(["`maxLagSeconds`", *(str(module.max_lag_seconds) if phase is Phase.ACTIVATE else _NOT for phase in has)])
     rows.append(["irreversible", *("yes" if phase in module.irreversible else "no" for phase in has)])
+    rows.append(["in a drill", *("runs" if phase in module.drills else "refused" for phase in has)])
     return _table(["Unless the manifest says otherwise", *has], rows)
 
 

@@ -102,6 +102,23 @@ def plan(manifest: Manifest, file: str, phase: Phase, modules: Modules, resolver
     return Plan(tuple(layers), tuple(resources))
 
 
+def refuse_drill(manifest: Manifest, file: str, phase: Phase, modules: Modules) -> None:
+    """Raise InvalidInputError, naming each resource that a drill would not leave untouched."""
+    remedy = "leave it out of the drill's manifest"
+    found = [
+        problem(file, str(layer.number), shown(resource.name), Finding(("action",), _no_drill(resource, phase), remedy))
+        for layer in manifest.layers
+        for resource in layer.resources
+        if phase not in modules[resource.action].drills
+    ]
+    if found:
+        raise InvalidInputError(at_most(found))
+
+
+def _no_drill(resource: Resource, phase: Phase) -> str:
+    return f"{resource.action} changes production in {phase}: a drill does not run it"
+
+
 def _problems(file: str, layer: str, resource: Resource, phase: Phase, modules: Modules) -> Iterator[Problem]:
     for finding in _findings(resource, resource.parameters, phase, modules):
         yield problem(file, layer, shown(resource.name), finding)

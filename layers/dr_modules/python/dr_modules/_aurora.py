@@ -64,11 +64,10 @@ class AuroraBase(DRModule[AuroraMySQLParameters]):
         return {"globalWriter": found.writer.arn if found and found.writer else None, "instances": instances}
 
     def guard(self, parameters: AuroraMySQLParameters) -> None:
-        """Refuse a failover in a drill or to a cluster without instances, and the removal of the live side or of data."""
+        """Refuse a failover to a cluster without instances, and the removal of the live side or of data."""
         if self.run.phase is Phase.INSTANTIATE:
             self.class_of_missing(parameters)
         elif self.run.phase is Phase.ACTIVATE:
-            self.refuse_drill("fail over a database")
             if next(_rds.cluster_instances(self.rds, parameters.cluster), None) is None:
                 raise self.error("NoInstances", f"cluster {parameters.cluster} has no instances: run INSTANTIATE first")
             self._refuse_out_of_sync(parameters)

@@ -35,7 +35,6 @@ class DrsCleanup(DrsBase):
 
     def refuse_cleanup(self, parameters: DRSParameters) -> None:
         """Refuse what serves, what protects the side that serves, and recovery instances that nobody asked to terminate."""
-        self.refuse_drill("delete source servers")
         for leftover in self._leftovers(parameters):
             if not parameters.force:
                 self._refuse_live(leftover)

@@ -29,8 +29,7 @@ class DrsReplicate(DrsBase):
     """Reverse the replication, or install the agent anew."""
 
     def refuse_replicate(self, parameters: DRSParameters) -> None:
-        """Refuse a drill, and what did not come from EC2: only an agent can replicate that."""
-        self.refuse_drill("replicate")
+        """Refuse what did not come from EC2: only an agent can replicate that."""
         for live in self._live(parameters):
             if parameters.method is None and live.instance.origin != "AWS":
                 message = f"{live.hostname} ({live.instance.id}) did not originate in EC2 ({live.instance.origin})"

@@ -55,11 +55,10 @@ class ElastiCacheBase(DRModule[ElastiCacheParameters]):
         }
 
     def guard(self, parameters: ElastiCacheParameters) -> None:
-        """Refuse a failover or a removal in a drill, the removal of the live side, and a secondary in place of other data."""
+        """Refuse the removal of the live side, and a secondary in place of other data."""
         if self.run.phase is Phase.REPLICATE:
             self._refuse_overwriting(parameters)
             return
-        self.refuse_drill("fail over or delete a cache")
         if self.run.phase is Phase.CLEANUP:
             self._refuse_live_side(parameters)
 

@@ -33,7 +33,6 @@ class SqlServerBase(DRModule[SQLServerParameters]):
         elif self.run.phase is Phase.CLEANUP:
             self._refuse_live_side(parameters)
         else:
-            self.refuse_drill("replicate the backups of a database")
             self._refuse_foreign_key(parameters)
 
     def preflight(self, parameters: SQLServerParameters) -> Iterable[PreflightFinding]:

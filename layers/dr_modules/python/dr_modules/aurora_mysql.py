@@ -47,6 +47,7 @@ class AuroraMySQL(AuroraPreflight):
     _read = ("rds:DescribeDBClusters", "rds:DescribeDBInstances", "rds:DescribeGlobalClusters")
     _capacity = ("rds:DescribeAccountAttributes", "rds:DescribeOrderableDBInstanceOptions")
     _places = ("rds:DescribeDBSubnetGroups", "rds:DescribeDBClusterParameterGroups")
+    drills = frozenset({Phase.INSTANTIATE})
     permissions: ClassVar[Permissions] = {
         Phase.INSTANTIATE: (*_read, *_capacity, "rds:CreateDBInstance"),
         Phase.ACTIVATE: (

@@ -104,6 +104,7 @@ class AutoScaling(DRModule[AutoScalingParameters]):
     """EC2 Auto Scaling groups."""
 
     _scale = ("autoscaling:DescribeAutoScalingGroups", "autoscaling:UpdateAutoScalingGroup")
+    drills = frozenset({Phase.INSTANTIATE})
     permissions: ClassVar[Permissions] = {
         Phase.INSTANTIATE: (
             *_scale,

@@ -197,6 +197,8 @@ class DRModule(ABC, Generic[P]):
     # Actions that its status checks call although their names do not say that they only read, such as asking a function.
     observing: ClassVar[Permissions] = {}
     irreversible: ClassVar[frozenset[Phase]] = frozenset()
+    # The phases that leave production untouched in a drill; in a drill the others are refused.
+    drills: ClassVar[frozenset[Phase]] = frozenset()
     # (source, detail-type) of AWS's own events that say that work has moved on.
     native_events: ClassVar[tuple[tuple[str, str], ...]] = ()
     check_cap_seconds: ClassVar[int] = 15
@@ -380,6 +382,7 @@ class DRModule(ABC, Generic[P]):
         raised half-way, `handles` holds what must be stored with the resource.
         """
         startable = STARTABLE | {Progress.FAILED} if again else STARTABLE
+        self._refuse_if_no_drill()
         with _classed(self):
             statuses = enumerate(self._statuses(raw))
             self.act({position: item for position, (item, status) in statuses if status.progress in startable})
@@ -407,11 +410,16 @@ class DRModule(ABC, Generic[P]):
                     status = self._status(position, item)
                     if status.progress in (Progress.DONE, Progress.IN_PROGRESS):
                         continue
+                    self._refuse_if_no_drill()
                     self.guard(item)
                     found.extend(self.preflight(item))
             except ModuleError as error:
                 found.append(PreflightFinding(Severity.ERROR, error.code, error.message))
         return list(dict.fromkeys(found))  # what holds for several targets is said once
+
+    def _refuse_if_no_drill(self) -> None:
+        if self.run.phase not in self.drills:
+            self.refuse_drill(f"run {self.run.phase} on it")
 
     def _statuses(self, raw: object) -> list[tuple[P, Status]]:
         """Each target with its status."""

@@ -99,6 +99,7 @@ _READ = ("drs:DescribeSourceServers", "drs:DescribeRecoveryInstances")
 class Drs(DrsLaunch, DrsCleanup, DrsReplicate):
     """Servers under Elastic Disaster Recovery."""
 
+    drills = frozenset({Phase.ACTIVATE})
     permissions: ClassVar[Permissions] = {
         Phase.ACTIVATE: (
             *_READ,

@@ -92,6 +92,7 @@ class Ec2(DRModule[Ec2Parameters]):
         "servicequotas:GetServiceQuota",
         "ec2:StartInstances",
     )
+    drills = frozenset({Phase.INSTANTIATE, Phase.ACTIVATE})
     permissions: ClassVar[Permissions] = {
         Phase.INSTANTIATE: _start_actions,
         Phase.ACTIVATE: _start_actions,
@@ -119,7 +120,6 @@ class Ec2(DRModule[Ec2Parameters]):
         """Refuse to stop what no instance of the same name in the other Region stands in for."""
         if self.run.phase is not Phase.CLEANUP:
             return
-        self.refuse_drill("stop instances")
         serving = [one.name for one in self._instances(parameters) if one.state not in ("stopping", "stopped")]
         if parameters.force or not serving:
             return

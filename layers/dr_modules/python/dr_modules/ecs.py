@@ -128,6 +128,7 @@ class Ecs(DRModule[EcsParameters]):
         "application-autoscaling:DescribeScalableTargets",
         "application-autoscaling:RegisterScalableTarget",
     )
+    drills = frozenset({Phase.INSTANTIATE})
     permissions: ClassVar[Permissions] = {
         Phase.INSTANTIATE: (*_actions, "ecs:DescribeClusters", "ecs:DescribeTaskDefinition", "servicequotas:GetServiceQuota"),
         Phase.CLEANUP: _actions,

@@ -70,8 +70,7 @@ class EventArchive(DRModule[EventArchiveParameters]):
     timeout_seconds = 3600
 
     def guard(self, parameters: EventArchiveParameters) -> None:
-        """Refuse a drill, an archive or a bus that is not there, and a bus that is not the archive's."""
-        self.refuse_drill("replay events")
+        """Refuse an archive or a bus that is not there, and a bus that is not the archive's."""
         self._source(parameters)
 
     def preflight(self, parameters: EventArchiveParameters) -> Iterable[PreflightFinding]:

@@ -66,6 +66,7 @@ class LambdaFunctionParameters(ModuleParameters):
 class LambdaFunction(DRModule[LambdaFunctionParameters]):
     """Functions of AWS Lambda. All phases are the same call; the function is told which one it is."""
 
+    drills = frozenset(Phase)
     permissions: ClassVar[Permissions] = dict.fromkeys(
         Phase, ("lambda:InvokeFunction", "lambda:GetFunctionConfiguration", "lambda:GetFunctionConcurrency")
     )

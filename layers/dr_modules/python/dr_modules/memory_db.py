@@ -130,11 +130,9 @@ class MemoryDB(MemoryDBBase):
         return {"status": status, "configuration": self._present(cluster).document() if cluster else None}
 
     def guard(self, parameters: MemoryDBParameters) -> None:
-        """Refuse a drill, and the removal of a cluster that none has taken over from."""
+        """Refuse the removal of a cluster that none has taken over from."""
         if self.run.phase is Phase.ACTIVATE:
-            self.refuse_drill("restore a cluster under the name that applications use, and replace their endpoint")
             return
-        self.refuse_drill("delete a cluster")
         cluster = self.cluster(parameters)
         if cluster is None:
             return

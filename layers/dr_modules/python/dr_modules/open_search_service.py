@@ -92,6 +92,7 @@ class OpenSearchService(DRModule[OpenSearchServiceParameters]):
     """Domains of Amazon OpenSearch Service."""
 
     _actions = ("es:DescribeDomain", "es:DescribeDomainChangeProgress", "es:UpdateDomainConfig", "ec2:DescribeSubnets")
+    drills = frozenset({Phase.INSTANTIATE})
     permissions: ClassVar[Permissions] = {Phase.INSTANTIATE: _actions, Phase.CLEANUP: _actions}
     # Looked up by OpenSearch, as the caller, when it changes a domain in a VPC.
     implied_permissions: ClassVar[Permissions] = dict.fromkeys(permissions, ("ec2:DescribeSecurityGroups", "ec2:DescribeVpcs"))

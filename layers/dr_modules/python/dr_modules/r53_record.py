@@ -119,11 +119,6 @@ class R53Record(DRModule[R53RecordParameters]):
         """The former record set, None where there was none."""
         return {"hostedZoneId": parameters.zone, "recordSet": self._existing(parameters)}
 
-    def guard(self, parameters: R53RecordParameters) -> None:
-        """Refuse in a drill."""
-        del parameters
-        self.refuse_drill("change DNS")
-
     def preflight(self, parameters: R53RecordParameters) -> Iterator[PreflightFinding]:
         """Whether the record belongs into the zone and its load balancer is there; and what the change depends on."""
         zone = _canonical(self._route53.get_hosted_zone(Id=parameters.zone)["HostedZone"]["Name"])
@@ -147,7 +142,6 @@ class R53Record(DRModule[R53RecordParameters]):
 
     def act(self, due: Mapping[int, R53RecordParameters]) -> None:
         """Submit the records of each hosted zone in one batch."""
-        self.refuse_drill("change DNS")
         wanted = {position: self._wanted(item, self._existing(item)) for position, item in due.items()}
         for zone in dict.fromkeys(item.zone for item in due.values()):
             positions = [position for position, item in due.items() if item.zone == zone]

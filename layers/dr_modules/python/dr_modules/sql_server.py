@@ -51,6 +51,7 @@ _NO_SNAPSHOT = frozenset({"failed", "incompatible-restore", "incompatible-networ
 class SqlServer(SqlServerBase):
     """Instances of RDS for SQL Server."""
 
+    drills = frozenset({Phase.ACTIVATE, Phase.CLEANUP})
     permissions: ClassVar[Permissions] = {
         Phase.ACTIVATE: (
             "rds:DescribeDBInstances",
