@@ -35,6 +35,7 @@ class Lamp(DRModule[LampParameters]):
     it cannot."""
 
     name = "Lamp"
+    drills = frozenset({Phase.ACTIVATE})
     permissions: ClassVar[Permissions] = dict.fromkeys(Phase, ("ssm:GetParameter", "ssm:PutParameter"))
     watch: ClassVar[Callable[[str], None]] = staticmethod(_nothing)
     loss: ClassVar[float | ModuleError | None] = None
