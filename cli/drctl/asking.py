@@ -1,7 +1,6 @@
 """A request as `drctl start`, `drctl preflight` and `drctl plan` send it: over the bus, once, and what became of it."""
 
 from dataclasses import dataclass
-from datetime import timedelta
 from typing import TYPE_CHECKING, Annotated
 
 import boto3
@@ -16,14 +15,12 @@ from dr_core.phases import Mode, Phase
 from dr_core.records import State
 from dr_core.state import Refusal
 from drctl import view
-from drctl.cloud import Cloud
+from drctl.cloud import ANSWER_WITHIN, Cloud
 from drctl.failures import FAILED, WrongUseError, say
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
-_ANSWER_WITHIN = timedelta(seconds=60)
-_POLL_SECONDS = 0.5
 # The phases that act on the Region that is to take over; the others act on the one that was left.
 _ON_STANDBY = (Phase.INSTANTIATE, Phase.ACTIVATE)
 
@@ -104,7 +101,7 @@ def ask(cloud: Cloud, wish: Wish) -> State | Refusal:
     request = ExecutionRequested.parse({name: value for name, value in asked.items() if value is not None})
     if cloud.table.by_token(wish.application, token) is None:
         cloud.put_event("Execution Requested", request.model_dump_json(by_alias=True, exclude_none=True))
-    execution_id = _answer(cloud, wish.application, token)
+    execution_id = cloud.answer(lambda: cloud.table.by_token(wish.application, token))
     if execution_id is None:
         _say_no_answer(cloud, wish.application, token)
         raise typer.Exit(FAILED)
@@ -147,18 +144,10 @@ def _registered(cloud: Cloud, application: str, key: str) -> Regions:
     return read_application(key, body, application).regions
 
 
-def _answer(cloud: Cloud, application: str, token: str) -> str | None:
-    """The id of what the request became; None if it became nothing in good time."""
-    deadline = cloud.clock() + _ANSWER_WITHIN
-    while (found := cloud.table.by_token(application, token)) is None and cloud.clock() < deadline:
-        cloud.sleep(_POLL_SECONDS)
-    return found
-
-
 def _say_no_answer(cloud: Cloud, application: str, token: str) -> None:
     function = f"{cloud.stack_name}-start-execution"
     say(
-        f"the bus took the request, but nothing came of it within {_ANSWER_WITHIN.seconds} s",
+        f"the bus took the request, but nothing came of it within {ANSWER_WITHIN.seconds} s",
         f"it may still: {cloud.command} executions {application}; the same command with --client-token {token} starts nothing twice.\n"
         f"       If nothing appears, look into the log of function {function} and the stack's dead-letter queues",
     )

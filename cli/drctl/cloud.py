@@ -4,9 +4,9 @@ import re
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import cached_property
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, TypeVar
 
 import boto3
 import httpx
@@ -25,6 +25,12 @@ if TYPE_CHECKING:
     from mypy_boto3_sts import STSClient
 
 Output = Literal["BusName", "ManifestBucketName", "StateTableName", "ApprovalPageAddress", "SigningSecretArn"]
+
+T = TypeVar("T")
+
+# What was put on the bus has led to something by then, also with functions that start cold.
+ANSWER_WITHIN = timedelta(seconds=60)
+_POLL_SECONDS = 0.5
 
 
 def _now() -> datetime:
@@ -101,6 +107,13 @@ class Cloud:
         """The signer of approval links: whoever may read the secret may decide."""
         client: SecretsManagerClient = boto3.client("secretsmanager")
         return LinkSigner(client.get_secret_value(SecretId=self.output("SigningSecretArn"))["SecretString"])
+
+    def answer(self, look: Callable[[], T | None]) -> T | None:
+        """What `look` finds of something that was put on the bus; None if nothing came of it in good time."""
+        deadline = self.clock() + ANSWER_WITHIN
+        while (found := look()) is None and self.clock() < deadline:
+            self.sleep(_POLL_SECONDS)
+        return found
 
     def http(self) -> httpx.Client:
         """A client for the approval page; a first call may have to wait for the function behind it."""

@@ -1,6 +1,5 @@
 """`drctl pause`, `resume`, `cancel`, `retry`, `skip`, `force-complete`, `abandon`: steer an execution that is under way or halted."""
 
-from datetime import timedelta
 from typing import Annotated
 
 import typer
@@ -12,11 +11,8 @@ from dr_core.events import CommandRequested
 from dr_core.records import State
 from dr_core.state import Refusal
 from drctl import view
-from drctl.cloud import Cloud, cloud_of
+from drctl.cloud import ANSWER_WITHIN, Cloud, cloud_of
 from drctl.failures import FAILED, WrongUseError, say
-
-_ANSWER_WITHIN = timedelta(seconds=60)
-_POLL_SECONDS = 0.5
 
 ExecutionId = Annotated[str, typer.Argument(metavar="EXECUTION", help="The execution's id.", show_default=False)]
 Failed = Annotated[
@@ -152,12 +148,10 @@ def _command(
     }
     if cloud.table.receipt(execution_id, token) is None:
         cloud.put_event("Command Requested", CommandRequested.parse(asked).model_dump_json(by_alias=True))
-    deadline = cloud.clock() + _ANSWER_WITHIN
-    while (receipt := cloud.table.receipt(execution_id, token)) is None and cloud.clock() < deadline:
-        cloud.sleep(_POLL_SECONDS)
+    receipt = cloud.answer(lambda: cloud.table.receipt(execution_id, token))
     if receipt is None:
         say(
-            f"the bus took the command, but nothing came of it within {_ANSWER_WITHIN.seconds} s",
+            f"the bus took the command, but nothing came of it within {ANSWER_WITHIN.seconds} s",
             f"it may still: {cloud.command} status {execution_id}; the same command with --client-token {token} is carried out once.\n"
             f"       If nothing happens, look into the log of function {cloud.stack_name}-control-execution",
         )

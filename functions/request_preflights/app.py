@@ -5,17 +5,15 @@ Out: for each published application an Execution Requested with dryRun, for INST
 """
 
 from functools import cache
-from typing import TYPE_CHECKING
 
 import boto3
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
+from dr_core.bus import publish
+from dr_core.changes import Entry
 from dr_core.observability import logger
 from dr_core.settings import setting
 from dr_engine.registered import Registered
-
-if TYPE_CHECKING:
-    from mypy_boto3_events import EventBridgeClient
 
 
 @cache
@@ -24,23 +22,11 @@ def registered() -> Registered:
     return Registered(boto3.client("s3"), setting("MANIFEST_BUCKET"))
 
 
-@cache
-def bus() -> "EventBridgeClient":
-    """The client, made once per environment."""
-    return boto3.client("events")
-
-
 @logger.inject_lambda_context(clear_state=True)
 def lambda_handler(event: dict[str, str], _context: LambdaContext) -> dict[str, int]:
     """Request all dry runs. The scheduled time stands for them: a second delivery requests nothing new."""
     requests = registered().preflights(event["scheduledTime"])
-    for start in range(0, len(requests), 10):
-        entries = [
-            {"EventBusName": setting("BUS_NAME"), "Source": "dr.operator", "DetailType": "Execution Requested", "Detail": request}
-            for request in requests[start : start + 10]
-        ]
-        answer = bus().put_events(Entries=entries)  # type: ignore[arg-type]
-        if answer["FailedEntryCount"]:
-            raise RuntimeError(f"the bus did not take {answer['FailedEntryCount']} of {len(entries)} requests: {answer['Entries']}")
+    if failed := publish([Entry("", "dr.operator", "Execution Requested", request) for request in requests]):
+        raise RuntimeError(f"the bus did not take {len(failed)} of {len(requests)} requests")
     logger.info("preflights requested", extra={"requests": len(requests)})
     return {"requested": len(requests)}

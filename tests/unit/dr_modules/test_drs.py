@@ -20,11 +20,6 @@ SERVERS = scenes.SERVERS
 FAILBACK = {**SERVERS, "Tags": {"RecoveryType": "Failback"}}
 
 
-@pytest.fixture(autouse=True)
-def _without_images(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("MOTO_EC2_LOAD_DEFAULT_AMIS", "false")  # half a second for each Region that nobody needs
-
-
 def started(world: World, raw: object = SERVERS, mode: Mode = Mode.PLANNED) -> list[dict[str, str]]:
     """Act once; the handles."""
     module = world.module(Drs, ACTIVATE, mode)

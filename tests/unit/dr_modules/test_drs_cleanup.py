@@ -17,11 +17,6 @@ FORCE = {**SERVERS, "Force": True}
 RETIRE = ["StopReplication", "DisconnectSourceServer", "DeleteSourceServer"]
 
 
-@pytest.fixture(autouse=True)
-def _without_images(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("MOTO_EC2_LOAD_DEFAULT_AMIS", "false")
-
-
 def stalled(world: World, ids: dict[str, str]) -> None:
     """The machines are no longer there."""
     for server_id in ids.values():

@@ -17,11 +17,6 @@ SERVERS = scenes.SERVERS
 REINSTALL = {**SERVERS, "Method": "ReinstallAgent"}
 
 
-@pytest.fixture(autouse=True)
-def _without_images(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("MOTO_EC2_LOAD_DEFAULT_AMIS", "false")
-
-
 def refused(world: World, raw: object = SERVERS, region: str = PRIMARY, mode: Mode = Mode.PLANNED) -> ModuleError:
     """What the act raises, without having changed anything."""
     with pytest.raises(ModuleError) as raised:

@@ -17,12 +17,6 @@ BOTH: dict[str, Any] = {"Orchestrator_HostNames": ["web-1", "db-1"]}
 ONE: dict[str, Any] = {"Orchestrator_HostNames": "web-1"}
 
 
-@pytest.fixture(autouse=True)
-def no_images(monkeypatch: pytest.MonkeyPatch) -> None:
-    """moto takes a second to load images that nobody needs."""
-    monkeypatch.setenv("MOTO_EC2_LOAD_DEFAULT_AMIS", "false")
-
-
 def running(*names: str) -> dict[str, str]:
     return dict.fromkeys(names, "running")
 

@@ -19,12 +19,6 @@ LAG = ("AWS/ElastiCache", "GlobalDatastoreReplicationLag")
 SNAPSHOT = f"{EAST}-final-01execution"
 
 
-@pytest.fixture(autouse=True)
-def without_machine_images(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A second for each test that nobody needs."""
-    monkeypatch.setenv("MOTO_EC2_LOAD_DEFAULT_AMIS", "false")
-
-
 def put(world: World, operation: str, changed: dict[str, Any], region: str = STANDBY) -> None:
     """Answer a describe operation as the emulator does now, but for what is `changed`."""
     cache = world.client("elasticache", region)

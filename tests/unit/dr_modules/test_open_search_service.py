@@ -30,12 +30,6 @@ ZONES = {"ZoneAwarenessEnabled": True, "ZoneAwarenessConfig": {"AvailabilityZone
 GROWN = {"nodes": 3, "type": "r6g.xlarge.search", "masters": 3, "zones": 3, "volume": 101, "autoTune": "ENABLED"}
 
 
-@pytest.fixture(autouse=True)
-def no_images(monkeypatch: pytest.MonkeyPatch) -> None:
-    """moto takes a second to load images that nobody needs."""
-    monkeypatch.setenv("MOTO_EC2_LOAD_DEFAULT_AMIS", "false")
-
-
 def replacement(world: World) -> None:
     """A larger domain in the other Region."""
     domain(world, nodes=6, volume=500, masters=3, region=PRIMARY, cluster={"InstanceType": "r6g.2xlarge.search"})

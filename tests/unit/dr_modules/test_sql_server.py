@@ -21,12 +21,6 @@ ACTIVATE = Phase.ACTIVATE
 RESTORE = "RestoreDBInstanceToPointInTime"
 
 
-@pytest.fixture(autouse=True)
-def no_images(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Images of EC2, which nobody needs here, take a second for each test."""
-    monkeypatch.setenv("MOTO_EC2_LOAD_DEFAULT_AMIS", "false")
-
-
 def restored(world: World, name: str = NAME) -> dict[str, Any]:
     """The standby Region's instance as RDS describes it."""
     return dict(world.client("rds").describe_db_instances(DBInstanceIdentifier=name)["DBInstances"][0])

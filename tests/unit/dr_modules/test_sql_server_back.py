@@ -21,12 +21,6 @@ START = "StartDBInstanceAutomatedBackupsReplication"
 FINAL = f"{NAME}-final-01execution"
 
 
-@pytest.fixture(autouse=True)
-def no_images(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Images of EC2, which nobody needs here, take a second for each test."""
-    monkeypatch.setenv("MOTO_EC2_LOAD_DEFAULT_AMIS", "false")
-
-
 def stored(world: World, region: str = PRIMARY) -> dict[str, Any]:
     """The settings in the Region."""
     return dict(json.loads(world.client("ssm", region).get_parameter(Name=KEY)["Parameter"]["Value"]))

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Entry:
-    """An event to be put on the bus. `sequence_number` is that of the stream's record."""
+    """An event to be put on the bus. `sequence_number` is that of the stream's record, empty where it comes from none."""
 
     sequence_number: str
     source: str

@@ -71,7 +71,7 @@ class Preflight:
             return None
         resources = self._table.resources(execution_id)
         reports = self._reports(state.execution, resources)
-        documents = {identity: document(by_id(resources, identity), report) for identity, report in reports.items()}
+        documents = {resource.id: document(resource, reports[resource.id]) for resource in resources}
         # Somebody may have voted or cancelled meanwhile: what follows is decided on the state as it is now.
         current = self._table.load(execution_id)
         if current is None or current.execution.preflight_at is not None:
@@ -197,11 +197,6 @@ def document(resource: Resource, report: Report) -> dict[str, Any]:
         "note": report.note,
         "irreversible": report.irreversible,
     }
-
-
-def by_id(resources: tuple[Resource, ...], identity: str) -> Resource:
-    """The resource with that id."""
-    return next(resource for resource in resources if resource.id == identity)
 
 
 def summary(reports: Any) -> Preflown:
