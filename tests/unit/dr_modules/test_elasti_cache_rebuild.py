@@ -15,9 +15,7 @@ from tests.support import elasticache_scenes as scenes
 from tests.support.aws import ACCOUNT, PRIMARY, STANDBY, World, error
 from tests.support.elasticache_scenes import CONFIG_KEY, EAST, GLOBAL, IN_EAST, IN_WEST, WEST
 
-from .test_elasti_cache import NEW, codes, put, without_machine_images
-
-__all__ = ["without_machine_images"]
+from .test_elasti_cache import NEW, codes, put
 
 CLEANUP, REPLICATE = Phase.CLEANUP, Phase.REPLICATE
 SNAPSHOT = f"{EAST}-final-01execution"
