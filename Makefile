@@ -9,14 +9,14 @@ export PATH := $(BIN):$(PATH)
 STAMP := $(VENV)/.stamp-$(shell $(PYTHON) -c 'import sys; print("%d.%d.%d" % sys.version_info[:3])')
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test unit integration check lint types template-lint schema lock clean
+.PHONY: help setup demo test unit browser integration check lint types template-lint schema lock clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sort | awk -F':.*## ' '{printf "  %-14s %s\n", $$1, $$2}'
 
 setup: $(STAMP) ## Make .venv with drctl, and the environments of the emulator and of the SAM CLI
 
-$(STAMP): pyproject.toml requirements-dev.txt cli/requirements.txt layers/dependencies/requirements.txt $(wildcard localcloud/requirements/*.txt)
+$(STAMP): pyproject.toml requirements-dev.txt cli/requirements.txt layers/dependencies/requirements.txt layers/people_dependencies/requirements.txt $(wildcard localcloud/requirements/*.txt)
 	@rm -rf $(VENV) $(TOOLS)
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
@@ -30,10 +30,13 @@ $(STAMP): pyproject.toml requirements-dev.txt cli/requirements.txt layers/depend
 demo: setup ## Local cloud up, stack deployed, one application through all four phases: make demo APP=erp
 	$(BIN)/python -m localcloud.demo $(if $(APP),--app $(APP))
 
-test: unit integration ## Everything: unit, property, model, contract, integration
+test: unit browser integration ## Everything: unit, property, model, contract, browser, integration
 
 unit: setup ## The tests that need no emulator
 	$(BIN)/pytest -n 2 tests/unit tests/property tests/model tests/contract
+
+browser: setup ## The pages in a headless Chromium, wherever one is found
+	$(BIN)/pytest -n 2 tests/browser
 
 integration: setup ## The tests that deploy the real template to the local cloud
 	$(BIN)/pytest -n 2 --dist loadgroup tests/integration
@@ -59,7 +62,7 @@ template-lint: setup ## sam validate --lint
 	$(BIN)/cfn-lint deploy/*.yaml
 
 lock: setup ## Resolve the pinned direct dependencies anew
-	for f in layers/dependencies/requirements localcloud/requirements/ministack localcloud/requirements/sam; do \
+	for f in layers/dependencies/requirements layers/people_dependencies/requirements localcloud/requirements/ministack localcloud/requirements/sam; do \
 	  $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --no-header --no-annotate $$f.in -o $$f.txt; done
 
 clean: ## Remove what setup and the local cloud made

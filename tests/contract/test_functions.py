@@ -12,7 +12,7 @@ from tests.support.state_table import TEMPLATE
 
 FOLDER = TEMPLATE.parent / "functions"
 HANDLERS = sorted(FOLDER.glob("*/*.py"))
-OURS = ("dr_core", "dr_modules", "dr_engine")
+OURS = ("dr_core", "dr_modules", "dr_engine", "dr_people")
 MOST_LINES = 50
 
 
@@ -62,7 +62,12 @@ def test_a_handler_imports_the_layers_and_never_another_function(path: Path, tre
 def test_a_handler_has_the_layers_that_it_imports(path: Path, tree: ast.Module) -> None:
     (defined,) = [one for one in functions().values() if one["CodeUri"] == f"functions/{path.parent.name}"]
     layers = {"DependenciesLayer", "CoreLayer", *defined.get("Layers", [])}
-    needs = {"dr_core": {"CoreLayer"}, "dr_modules": {"ModulesLayer"}, "dr_engine": {"ModulesLayer", "EngineLayer"}}
+    needs = {
+        "dr_core": {"CoreLayer"},
+        "dr_modules": {"ModulesLayer"},
+        "dr_engine": {"ModulesLayer", "EngineLayer"},
+        "dr_people": {"PeopleLayer", "PeopleDependenciesLayer"},
+    }
     wanted = {layer for name in imported(ast.walk(tree)) for layer in needs.get(name, set())}
     assert wanted <= layers, f"{path.parent.name} needs {wanted - layers}"
     assert layers - wanted <= {"DependenciesLayer", "CoreLayer"}, "and no others"
