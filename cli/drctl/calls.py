@@ -13,12 +13,12 @@ from rich.text import Text
 from dr_core.records import Resource
 from dr_core.reports import plural
 from dr_core.state import Refusal
+from dr_people.wording import moment, plain
 from drctl import view
 from drctl.cloud import cloud_of
 from drctl.document import SCHEMA_VERSION
 from drctl.failures import FAILED, WrongUseError
 from drctl.status import ExecutionId, Output, OutputOption
-from drctl.wording import moment, plain
 
 _FURTHER = "…"
 

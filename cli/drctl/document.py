@@ -22,8 +22,8 @@ from dr_core.moves import error_fields, text
 from dr_core.records import Execution, Layer, Resource
 from dr_core.reports import read_reports, verdict
 from dr_core.state import Refusal
-from drctl.advice import Advice
-from drctl.snapshot import Snapshot
+from dr_people.advice import Advice
+from dr_people.snapshot import Snapshot
 
 SCHEMA_VERSION = "1"
 

@@ -8,10 +8,10 @@ from rich.table import Table
 from rich.text import Text
 
 from dr_core.moves import text
+from dr_people.wording import moment, plain
 from drctl import view
 from drctl.cloud import cloud_of
 from drctl.status import Output, OutputOption
-from drctl.wording import moment, plain
 
 
 def executions(

@@ -5,8 +5,8 @@ from html.parser import HTMLParser
 
 import httpx
 
+from dr_people.wording import plain
 from drctl.failures import UnreachablePageError
-from drctl.wording import plain
 
 
 @dataclass

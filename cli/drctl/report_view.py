@@ -10,7 +10,7 @@ from rich.text import Text
 
 from dr_core.records import Execution, Resource
 from dr_core.reports import DONE, ERROR, Found, PlannedCall, ResourceReport, data_loss, in_short, plural, verdict, worst_first
-from drctl.wording import duration, plain
+from dr_people.wording import duration, plain
 
 _MOST_FINDINGS = 20
 

@@ -7,11 +7,11 @@ from typing import Annotated
 import typer
 
 from dr_core.state import Refusal
+from dr_people.advice import advise
+from dr_people.snapshot import ENDED_BADLY, read
 from drctl import document, view
-from drctl.advice import advise
 from drctl.cloud import cloud_of
 from drctl.failures import FAILED
-from drctl.snapshot import ENDED_BADLY, read
 
 
 class Output(StrEnum):

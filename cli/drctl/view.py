@@ -11,11 +11,11 @@ from rich.text import Text
 from dr_core.records import Execution, ExecutionStatus, Layer, Resource, ResourceStatus
 from dr_core.reports import read_reports
 from dr_core.state import Refusal
-from drctl.advice import Advice, failure_words
+from dr_people.advice import Advice, failure_words
+from dr_people.snapshot import Snapshot
+from dr_people.timeline import line
+from dr_people.wording import between, duration, moment, percent_bar, plain
 from drctl.report_view import in_brief
-from drctl.snapshot import Snapshot
-from drctl.timeline import line
-from drctl.wording import between, duration, moment, percent_bar, plain
 
 _STYLES: Mapping[str, str] = {
     "SUCCEEDED": "green",

@@ -12,14 +12,14 @@ from rich.text import Text
 
 from dr_core.records import ApprovalStatus, Execution, ExecutionStatus, State
 from dr_core.state import Refusal, Table
+from dr_people.advice import advise
+from dr_people.snapshot import ENDED_BADLY, read
+from dr_people.timeline import Happening, happening, line
+from dr_people.wording import between, duration, moment
 from drctl import view
-from drctl.advice import advise
 from drctl.cloud import Cloud, cloud_of
 from drctl.failures import FAILED, WrongUseError, say
-from drctl.snapshot import ENDED_BADLY, read
 from drctl.status import ExecutionId
-from drctl.timeline import Happening, happening, line
-from drctl.wording import between, duration, moment
 
 _POLL_SECONDS = 0.33
 # How far a resource has come is stored without an event: the state is read again after this time in any case.

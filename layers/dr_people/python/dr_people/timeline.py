@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from dr_core.state import TimelineEntry
-from drctl.wording import duration, moment, plain
+from dr_people.wording import duration, moment, plain
 
 
 @dataclass(frozen=True, slots=True)

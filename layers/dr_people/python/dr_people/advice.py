@@ -9,8 +9,8 @@ from dr_core.errors import ErrorClass
 from dr_core.execution import DRY_RUN_WITHIN
 from dr_core.records import ApprovalStatus, Execution, ExecutionStatus, Failure, Resource, ResourceStatus
 from dr_core.reports import plural, read_reports, verdict
-from drctl.snapshot import Snapshot
-from drctl.wording import between, moment, plain
+from dr_people.snapshot import Snapshot
+from dr_people.wording import between, moment, plain
 
 _MOST_RESOURCES = 10
 # The sweep comes each minute: what is overdue for longer than that is not merely waiting its turn.

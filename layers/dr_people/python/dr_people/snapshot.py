@@ -7,7 +7,7 @@ from typing import Any
 
 from dr_core.records import Approval, Execution, ExecutionStatus, Layer, Resource, State
 from dr_core.state import Table
-from drctl.timeline import Happening, happening
+from dr_people.timeline import Happening, happening
 
 ENDED_BADLY = frozenset(
     {
