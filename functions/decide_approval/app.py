@@ -11,9 +11,10 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 from dr_core.approvals import link_signer, respond
 from dr_core.observability import logger, utc_now
 from dr_core.state import table
+from dr_people import approval_views
 
 
 @logger.inject_lambda_context(clear_state=True)
 def lambda_handler(event: dict[str, Any], _context: LambdaContext) -> dict[str, object]:
     """Answer one request."""
-    return respond(event, table(), link_signer(), utc_now).as_function_url()
+    return approval_views.answer(respond(event, table(), link_signer(), utc_now), table())

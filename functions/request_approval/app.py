@@ -11,14 +11,14 @@ import boto3
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from dr_core import flow
-from dr_core.approval_request import request_text
 from dr_core.approvals import link_for, link_signer
 from dr_core.observability import logger, utc_now
 from dr_core.records import ApprovalStatus
-from dr_core.reports import read_reports
 from dr_core.settings import setting
 from dr_core.state import table
 from dr_core.triggers import Asked, TokenHeld
+from dr_people.approval_context import load_context
+from dr_people.approval_views import mail
 
 if TYPE_CHECKING:
     from mypy_boto3_sns import SNSClient
@@ -41,7 +41,8 @@ def lambda_handler(event: dict[str, str], _context: LambdaContext) -> None:
         return
     flow.follow(table(), state, TokenHeld(event["taskToken"]), utc_now)
     link = link_for(state.execution, state.approval, link_signer(), setting("APPROVAL_PAGE_URL"))
-    reports = read_reports(table().preflights(execution_id))
-    subject, message = request_text(state.execution, state.approval, table().resources(execution_id), reports, link)
+    context = load_context(table(), execution_id)
+    assert context, "it was read a moment ago"
+    subject, message, _ = mail(context, link)
     sns().publish(TopicArn=setting("APPROVAL_TOPIC_ARN"), Subject=subject, Message=message)
     flow.follow(table(), state, Asked(), utc_now)

@@ -29,6 +29,7 @@ from dr_core.target import TargetAccess
 from dr_core.triggers import Asked, Captured, Checked, Claim, Outcome, Started, TokenHeld, Trigger, Vote, Wake
 from dr_engine.intake import Intake
 from dr_engine.preflight import Report, document, summary
+from dr_people import approval_views
 from drctl.app import app
 from drctl.cloud import Cloud
 from tests.support.reports import report
@@ -126,8 +127,8 @@ class Desk:
             "queryStringParameters": dict(request.url.params),
             "body": request.content.decode(),
         }
-        answer = approvals.respond(event, self.table, LinkSigner(SECRET), lambda: self.now)
-        return httpx.Response(answer.status, headers=approvals.HEADERS, text=answer.body)
+        said: Any = approval_views.answer(approvals.respond(event, self.table, LinkSigner(SECRET), lambda: self.now), self.table)
+        return httpx.Response(said["statusCode"], headers=said["headers"], text=said["body"])
 
     # --- what is on the bus ---
 

@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass, fields
 from datetime import datetime
 from enum import Enum
 from functools import cache, partial
+from itertools import islice
 from typing import Any, Literal, TypeVar
 
 from pynamodb.connection import Connection
@@ -179,6 +180,14 @@ class Table:
         """The newest executions and refusals of an application: id, status, phase (empty for a refusal), when they were requested."""
         found = ExecutionItem.application_index.query(application, scan_index_forward=False, limit=limit)
         return [(item.pk.removeprefix("EXEC#"), item.status, item.attribute_values.get("phase", ""), item.requested_at) for item in found]
+
+    def durations(self, application: str, phase: Phase, limit: int = 10) -> list[float]:
+        """How many seconds the newest completed executions of an application's phase took, newest first."""
+        done = (ExecutionStatus.SUCCEEDED, ExecutionStatus.SUCCEEDED_WITH_FAILURES)
+        past = (one for one in self.executions(application, limit=200) if one[1] in done and one[2] == phase)
+        found = (ExecutionItem.get(_pk(execution_id), EXECUTION_SK) for execution_id, *_ in past)
+        ran = (item for item in found if item.started_at and item.ended_at)  # a dry run never started
+        return [(item.ended_at - item.started_at).total_seconds() for item in islice(ran, limit)]
 
     def by_token(self, application: str, token: str) -> str | None:
         """The id of the execution that a client token started or that was refused for it."""

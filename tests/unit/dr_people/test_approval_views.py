@@ -1,5 +1,6 @@
 """What preflight found, in the message that asks for approval and on its page: the verdict first, bounded, and text, never HTML."""
 
+import re
 from collections.abc import Sequence
 from datetime import timedelta
 from html.parser import HTMLParser
@@ -7,13 +8,14 @@ from typing import Any
 
 import pytest
 
-from dr_core.approval_request import request_text
 from dr_core.approvals import respond
 from dr_core.links import LinkSigner, LinkToken
 from dr_core.phases import Mode, Phase
 from dr_core.records import Resource
 from dr_core.reports import ResourceReport, data_loss, in_short, read_reports, seconds, verdict
 from dr_engine.preflight import Report, document
+from dr_people.approval_context import context_of
+from dr_people.approval_views import answer, mail
 from tests.support.control_plane import ID, SHA, T0, Cloud, a_layer, a_resource, an_approval, an_execution
 from tests.support.reports import obstacle, planned, report, warning
 
@@ -29,7 +31,7 @@ def reports_of(resources: Sequence[Resource], *made: Report) -> tuple[ResourceRe
 
 def message(*made: Report, resources: Sequence[Resource] | None = None, **execution: Any) -> list[str]:
     known = resources or [a_resource(1, number) for number in range(1, len(made) + 1)]
-    _, text = request_text(an_execution(**execution), an_approval(), known, reports_of(known, *made), LINK)
+    _, text, _ = mail(context_of(an_execution(**execution), an_approval(), known, reports_of(known, *made)), LINK)
     return text.splitlines()
 
 
@@ -39,9 +41,9 @@ def page(cloud: Cloud, *made: Report, resources: Sequence[Resource] | None = Non
     cloud.table.keep_preflight(ID, {one.id: document(one, said) for one, said in zip(known, made, strict=False)}, T0)
     token = SIGNER.sign(LinkToken(ID, SHA, T0 + timedelta(hours=1)))
     event = {"requestContext": {"http": {"method": "GET"}}, "queryStringParameters": {"token": token}}
-    answer = respond(event, cloud.table, SIGNER, cloud.clock)
-    assert answer.status == 200
-    return answer.body
+    shown = answer(respond(event, cloud.table, SIGNER, cloud.clock), cloud.table)
+    assert shown["statusCode"] == 200
+    return str(shown["body"])
 
 
 class Tags(HTMLParser):
@@ -74,9 +76,10 @@ LOW, SLOW = obstacle("NoQuota", "lamp-1 (Lamp): raise it"), warning("Slow", "it 
 def test_the_verdict_stands_first(cloud: Cloud, made: tuple[Report, ...], resources: int, words: str) -> None:
     known = [a_resource(1, number) for number in range(1, resources + 1)]
     lines = message(*made, resources=known)
-    assert lines[2] == f"Preflight:    {words}"
+    assert lines[2] == f"Preflight:          {words}"
     shown = page(cloud, *made, resources=known)
-    assert f"<h1>ACTIVATE of shop</h1><dl><dt>Preflight</dt><dd>{words}</dd>" in shown
+    facts = re.findall("<dt>(.*?)</dt><dd.*?>(.*?)</dd>", shown)
+    assert facts[0] == ("Preflight", words)
     assert verdict(reports_of(known, *made), resources).words() == words
 
 
@@ -106,7 +109,12 @@ def test_the_calls_by_name_in_the_mail_and_with_parameters_on_the_page(cloud: Cl
         "    nothing to do",
     ]
     shown = page(cloud, made, report(progress="DONE", irreversible=True))
-    assert shown.count("irreversible") == 1 and "nothing to do" in shown and "may also call rds:DeleteX" in shown
+    assert (
+        shown.count('<strong class="bad">irreversible</strong>') == 1
+        and "1 step cannot be undone: lamp-1 (Lamp)" in shown
+        and "nothing to do" in shown
+        and "may also call rds:DeleteX" in shown
+    )
     assert "<details><summary>rds:FailoverGlobalCluster, ecs:UpdateService (2 times), and 7 further calls</summary>" in shown
     assert "<li><code>rds:FailoverGlobalCluster</code> us-west-2<br>Id=g, Allow=true</li>" in shown
     assert "<li>and 7 further calls</li>" in shown
@@ -118,13 +126,13 @@ def test_of_each_resource_it_is_said_why_nothing_would_be_called(cloud: Cloud) -
     words = ["no call: it is IN_PROGRESS, 1 of 4", "not known: its state could not be observed", "not looked at"]
     assert [line.strip() for line in message(*made, resources=resources)[-6:]][1::2] == words
     shown = page(cloud, *made, resources=resources)
-    assert all(f"<td>{said}</td>" in shown for said in words)
+    assert all(f"<div>{said}</div>" in shown for said in words)
 
 
 def test_the_lag_is_the_estimated_loss(cloud: Cloud) -> None:
     made = (report(lag_seconds=4.24), report(lag_seconds=0.1), report())
     loss = "about 4.2 s of data if it failed over now (lamp-1, 60 s accepted when planned)"
-    assert message(*made)[3] == f"Data loss:    {loss}"
+    assert message(*made)[3] == f"Data loss:          {loss}"
     assert f"<dt>Data loss</dt><dd>{loss}</dd>" in page(cloud, *made)
     assert not any("Data loss" in line for line in message(*made, phase=Phase.CLEANUP) + message(report()))
 
@@ -171,8 +179,11 @@ def test_what_preflight_found_is_text_and_never_html(cloud: Cloud) -> None:
     shown = page(cloud, made, resources=[a_resource(name=EVIL, module=EVIL)])
     tags = Tags(shown)
     assert not tags.tags & {"script", "img", "svg", "link", "iframe"}
-    assert tags.attributes <= {"lang", "charset", "name", "content", "class", "method", "type", "value", "required", "maxlength"}
-    assert shown.count("&lt;script&gt;alert(&#x27;&quot;x&quot;&#x27;)&lt;/script&gt;") >= 12
+    assert tags.attributes <= {
+        *("lang", "charset", "name", "content", "class", "method", "type", "value", "required", "maxlength"),
+        *("for", "id", "rows", "autocomplete", "aria-describedby"),
+    }
+    assert shown.count("&lt;script&gt;alert(&#39;&#34;x&#34;&#39;)&lt;/script&gt;") >= 12
 
 
 @pytest.mark.parametrize(
