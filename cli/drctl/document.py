@@ -108,6 +108,7 @@ def _execution(execution: Execution) -> dict[str, Any]:
         "homeRegion": execution.home_region,
         "status": execution.status,
         "requestedBy": execution.requested_by,
+        "requesterVerified": execution.requester_verified,
         "reason": execution.reason,
         "requestedAt": _at(execution.requested_at),
         "preflightAt": _at(execution.preflight_at),

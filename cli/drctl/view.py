@@ -9,7 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from dr_core.records import Execution, ExecutionStatus, Layer, Resource, ResourceStatus
-from dr_core.reports import read_reports
+from dr_core.reports import proof, read_reports
 from dr_core.state import Refusal
 from dr_people.advice import Advice, failure_words
 from dr_people.snapshot import Snapshot
@@ -144,7 +144,7 @@ def _facts(snapshot: Snapshot) -> Iterator[tuple[str, str]]:
     execution, approval = snapshot.execution, snapshot.approval
     yield "Execution", execution.id
     yield "Regions", f"acts on {execution.target_region}, the other is {execution.source_region}, run from {execution.home_region}"
-    yield "Requested", f"{moment(execution.requested_at)} by {plain(execution.requested_by)} (as stated, not verified)"
+    yield "Requested", f"{moment(execution.requested_at)} by {plain(execution.requested_by)} ({proof(execution.requester_verified)})"
     yield "Reason", plain(execution.reason)
     if approval is not None:
         yield "Approval", _approval(snapshot)

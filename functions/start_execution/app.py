@@ -4,10 +4,8 @@ In:  Execution Requested from dr.operator (bus -> queue)
 Out: an execution that waits for its preflight (Execution Requested), or a stored refusal (Execution Refused)
 """
 
-from functools import cache
 from typing import Any
 
-import boto3
 from aws_lambda_powertools.utilities.batch import BatchProcessor, EventType, process_partial_response
 from aws_lambda_powertools.utilities.batch.types import PartialItemFailureResponse
 from aws_lambda_powertools.utilities.data_classes.sqs_event import SQSRecord
@@ -15,26 +13,9 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from dr_core.events import Incoming
 from dr_core.observability import logger, utc_now
-from dr_core.settings import setting
-from dr_core.state import table
-from dr_core.target import target_access
-from dr_engine.intake import Intake
+from dr_engine.intake import intake
 
 processor = BatchProcessor(event_type=EventType.SQS)
-
-
-@cache
-def intake() -> Intake:
-    """The way in, made once per environment."""
-    return Intake(
-        table=table(),
-        access=target_access(),
-        s3=boto3.client("s3"),
-        manifest_bucket=setting("MANIFEST_BUCKET"),
-        region=setting("AWS_REGION"),
-        account=setting("AWS_ACCOUNT_ID"),
-        approval_seconds=int(setting("APPROVAL_SECONDS")),
-    )
 
 
 def take_one(record: SQSRecord) -> None:

@@ -143,7 +143,13 @@ def test_a_function_may_do_only_what_is_written_out(name: str) -> None:
 
 def test_only_who_works_in_target_accounts_may_go_there() -> None:
     going = {name for name, one in functions().items() for statement in statements(one) if "sts:AssumeRole" in statement["Action"]}
-    assert going == {"StartExecutionFunction", "PreflightExecutionFunction", "StartResourceFunction", "CheckResourceFunction"}
+    assert going == {
+        "StartExecutionFunction",
+        "AcceptRequestFunction",
+        "PreflightExecutionFunction",
+        "StartResourceFunction",
+        "CheckResourceFunction",
+    }
     assert all(name[: -len("Function")] + "FunctionRole.Arn" in str(template()["Outputs"]["OrchestratorRoleArns"]) for name in going)
 
 

@@ -30,7 +30,7 @@ from dr_core import approvals, bus, queues, state, target
 from dr_core.phases import Mode, Phase
 from dr_core.records import Approval, ApprovalStatus, Execution, ExecutionStatus, Layer, LayerStatus, Resource, ResourceStatus
 from dr_core.state import Table
-from dr_engine import executor
+from dr_engine import executor, intake
 from tests.support.state_table import TABLE_NAME, create_state_table
 
 HOME, OTHER, ACCOUNT, SHA, ID = "us-west-2", "us-east-1", "123456789012", "5ha", "01JZZZZZZZZZZZZZZZZZZZZZZZ"
@@ -214,7 +214,16 @@ def _copy_once(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def forget() -> None:
     """Forget the clients that a function keeps between its invocations."""
-    kept = (state.table, queues._sqs, bus._events, approvals.link_signer, target.target_access, target._assume, executor.executor)
+    kept = (
+        state.table,
+        queues._sqs,
+        bus._events,
+        approvals.link_signer,
+        target.target_access,
+        target._assume,
+        executor.executor,
+        intake.intake,
+    )
     for each in kept:
         each.cache_clear()
 

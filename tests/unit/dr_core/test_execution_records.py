@@ -26,7 +26,7 @@ def test_decision_is_recorded_and_told(approve: bool, status: str, decision: str
     story = Story(1).after(30)
     story.do(Vote(approve, "ann", "hm", SHA))
     assert (story.approval.status, story.approval.decided_at, story.approval.due_at) == (status, story.now, None)
-    assert story.last(decision).fields == {"approver": "ann", "reason": "hm"}
+    assert story.last(decision).fields == {"approver": "ann", "channel": "page", "reason": "hm"}
     assert story.do(Asked()) is None
     assert story.do(TokenHeld("token")) is None
     story.wake()

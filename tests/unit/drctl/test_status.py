@@ -38,7 +38,7 @@ def test_shows_an_execution_that_is_under_way(desk: Desk) -> None:
     assert result.exit_code == 0, result.output
     lines = [line.rstrip() for line in result.stdout.splitlines()]
     assert lines[0] == "ACTIVATE of storefront in us-west-2 (unplanned)  RUNNING"
-    assert "Requested   2031-03-01 12:00:00Z by olga (as stated, not verified)" in lines
+    assert "Requested   2031-03-01 12:00:00Z by olga (as stated in the request, not verified)" in lines
     assert "Reason      Region down" in lines
     assert "Approval    APPROVED by ann at 2031-03-01 12:00:10Z: seen" in lines
     assert "Elapsed     45.0 s since the request, 35.0 s of them running" in lines

@@ -23,7 +23,7 @@ class Control:
     clock: flow.Clock
 
     def take(self, incoming: Incoming) -> Receipt | None:
-        """Carry out or refuse a `Command Requested`. The same event or client token twice is one command.
+        """Carry out or refuse a `Command Requested` from the bus, whose actor is a claim.
 
         None where there is nobody to tell: no valid request, or no such execution; the log says so.
         """
@@ -32,8 +32,15 @@ class Control:
         except InvalidInputError as error:
             logger.error("command not understood", extra={"problems": [str(problem) for problem in error.problems]})
             return None
+        return self.carry_out(request, incoming.id, verified=False)
+
+    def carry_out(self, request: CommandRequested, event_id: str, *, verified: bool) -> Receipt | None:
+        """Carry out or refuse a command. The same event or client token twice is one command.
+
+        `verified`: AWS has said who `requested_by` is. None if there is no such execution.
+        """
         logger.append_keys(execution_id=request.execution_id)
-        token = request.client_token or incoming.id
+        token = request.client_token or event_id
         command = Command(request.command, request.requested_by, request.reason, request.resource_ids)
         for _ in range(_TRIES):
             if earlier := self.table.receipt(request.execution_id, token):
@@ -44,14 +51,20 @@ class Control:
                 logger.error("command for an execution that there is not", extra={"command": command.name})
                 return None
             now = self.clock()
-            about = {"command": command.name, "resourceIds": list(command.resource_ids), "actor": command.actor, "reason": command.reason}
+            about = {
+                "command": command.name,
+                "resourceIds": list(command.resource_ids),
+                "actor": command.actor,
+                "actorVerified": verified,
+                "reason": command.reason,
+            }
             try:
                 move = decide(state, command, now)
                 assert move is not None  # a command is carried out or refused
-                receipt = Receipt(token, command.name, command.actor, "ACCEPTED")
+                receipt = Receipt(token, command.name, command.actor, "ACCEPTED", actor_verified=verified)
                 told = Move(move.changes, (Event(DetailType.COMMAND_ACCEPTED, about), *move.events))
             except NotAllowedError as error:
-                receipt = Receipt(token, command.name, command.actor, "REFUSED", str(error))
+                receipt = Receipt(token, command.name, command.actor, "REFUSED", str(error), verified)
                 told = Move((), (Event(DetailType.COMMAND_REFUSED, {**about, "why": str(error)}),))
             if self.table.commit(state.execution, told, now, receipt):
                 flow.log_move(told)

@@ -5,7 +5,7 @@ import json
 import re
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Annotated
+from typing import Annotated, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, StrictBool, StringConstraints, ValidationError, model_validator
 from pydantic.alias_generators import to_camel
@@ -25,6 +25,8 @@ _LONGEST_TEXT = 400  # of a problem's, so that at least one fits into an event
 Region = Annotated[str, StringConstraints(pattern=r"^[a-z]{2}(-[a-z]+)+-\d$")]
 Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$")]
 Text = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=512)]
+ExecutionId = Annotated[str, StringConstraints(pattern=r"^[0-9A-HJKMNP-TV-Z]{26}$")]
+M = TypeVar("M", bound=BaseModel)
 
 
 class ExecutionRequested(BaseModel):
@@ -66,12 +68,14 @@ class ExecutionRequested(BaseModel):
     @classmethod
     def parse(cls, detail: object) -> "ExecutionRequested":
         """Validate the detail of an event. Raises InvalidInputError with every problem at once."""
-        try:
-            return cls.model_validate(detail)
-        except ValidationError as error:
-            raise InvalidInputError(
-                [_problem(item["loc"], item["type"], item["msg"], cls, "Execution Requested") for item in error.errors()]
-            ) from error
+        return _parsed(cls, detail, "Execution Requested")
+
+
+def _parsed(model: type[M], detail: object, event: str) -> M:
+    try:
+        return model.model_validate(detail)
+    except ValidationError as error:
+        raise InvalidInputError([_problem(item["loc"], item["type"], item["msg"], model, event) for item in error.errors()]) from error
 
 
 def _problem(location: tuple[int | str, ...], kind: str, message: str, model: type[BaseModel], event: str) -> Problem:
@@ -94,7 +98,7 @@ class CommandRequested(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, alias_generator=to_camel)
 
-    execution_id: Annotated[str, StringConstraints(pattern=r"^[0-9A-HJKMNP-TV-Z]{26}$")]
+    execution_id: ExecutionId
     command: CommandName
     resource_ids: tuple[Annotated[str, StringConstraints(pattern=r"^\d{4}-\d{3}$")], ...] = ()
     client_token: Name | None = None
@@ -104,11 +108,23 @@ class CommandRequested(BaseModel):
     @classmethod
     def parse(cls, detail: object) -> "CommandRequested":
         """Validate the detail of an event. Raises InvalidInputError with every problem at once."""
-        try:
-            return cls.model_validate(detail)
-        except ValidationError as error:
-            found = [_problem(item["loc"], item["type"], item["msg"], cls, "Command Requested") for item in error.errors()]
-            raise InvalidInputError(found) from error
+        return _parsed(cls, detail, "Command Requested")
+
+
+class VoteRequested(BaseModel):
+    """A person's decision on an execution, for the manifest with that SHA-256; who they are says only the signature it came with."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, alias_generator=to_camel)
+
+    execution_id: ExecutionId
+    decision: Literal["approve", "reject"]
+    manifest_sha256: Annotated[str, StringConstraints(min_length=1, max_length=64)]
+    reason: Annotated[str, StringConstraints(strip_whitespace=True, max_length=512)] = ""
+
+    @classmethod
+    def parse(cls, detail: object) -> "VoteRequested":
+        """Validate what was sent. Raises InvalidInputError with every problem at once."""
+        return _parsed(cls, detail, "Vote Requested")
 
 
 class Incoming(BaseModel):

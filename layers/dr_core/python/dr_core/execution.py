@@ -548,7 +548,7 @@ def _(trigger: Vote, state: State, now: datetime) -> Move | None:
     detail_type = DetailType.APPROVAL_GRANTED if trigger.approve else DetailType.APPROVAL_REJECTED
     return Move(
         (on_approval(approval, status=status, approver=trigger.approver, reason=trigger.reason, decided_at=now, due_at=None),),
-        (Event(detail_type, {"approver": trigger.approver, "reason": trigger.reason}),),
+        (Event(detail_type, {"approver": trigger.approver, "channel": trigger.channel, "reason": trigger.reason}),),
     )
 
 

@@ -128,6 +128,7 @@ class ExecutionItem(DueItem):
     dry_run = BooleanAttribute(default=False)
     preflight_at = MomentAttribute(null=True)
     outcome_detail = UnicodeAttribute(default="")
+    requester_verified = BooleanAttribute(default=False)
 
 
 class LayerItem(Item):
@@ -226,6 +227,7 @@ class CommandItem(Item):
 
     command = UnicodeAttribute()
     actor = UnicodeAttribute()
+    actor_verified = BooleanAttribute(default=False)
     outcome = UnicodeAttribute()
     why = UnicodeAttribute(default="")
     at = MomentAttribute()

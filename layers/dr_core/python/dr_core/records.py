@@ -111,7 +111,8 @@ class ApprovalStatus(StrEnum):
 class Execution:
     """One run of one phase of one application. `current_layer` is the number of the open layer, 0 before the first.
 
-    `preflight_at`: when its preflight was stored. A `dry_run` ends there, and nothing is changed.
+    `preflight_at`: when its preflight was stored. A `dry_run` ends there, and nothing is changed. `requester_verified`: AWS has said who
+    `requested_by` is, by the signature of the request; else it is what the request says of itself.
     """
 
     id: str
@@ -137,6 +138,7 @@ class Execution:
     dry_run: bool = False
     preflight_at: datetime | None = None
     outcome_detail: str = ""
+    requester_verified: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -165,6 +165,11 @@ def data_loss(execution: Execution, reports: Sequence[ResourceReport], resources
     return f"about {seconds(lag)} of data if it failed over now ({one_line(report.name)}{accepted})"
 
 
+def proof(requester_verified: bool) -> str:
+    """How far it is known who asked for an execution."""
+    return "verified: signed in with AWS" if requester_verified else "as stated in the request, not verified"
+
+
 def seconds(length: float) -> str:
     """A length of time in seconds; from ten minutes on in minutes."""
     return f"{length:g} s" if length == int(length) and length < 600 else f"{length:.1f} s" if length < 600 else f"{length / 60:.1f} min"

@@ -80,13 +80,17 @@ class Refusal:
 
 @dataclass(frozen=True)
 class Receipt:
-    """What became of a command: ACCEPTED, or REFUSED and `why`. `token` is the command's own."""
+    """What became of a command: ACCEPTED, or REFUSED and `why`. `token` is the command's own.
+
+    `actor_verified`: AWS has said who the actor is; else it is what the command says of itself.
+    """
 
     token: str
     command: str
     actor: str
     outcome: Literal["ACCEPTED", "REFUSED"]
     why: str = ""
+    actor_verified: bool = False
 
 
 @dataclass(frozen=True)
@@ -202,7 +206,8 @@ class Table:
             item = CommandItem.get(_pk(execution_id), f"CMD#{token}", consistent_read=True)
         except DoesNotExist:
             return None
-        return Receipt(token, item.command, item.actor, "ACCEPTED" if item.outcome == "ACCEPTED" else "REFUSED", item.why)
+        outcome: Literal["ACCEPTED", "REFUSED"] = "ACCEPTED" if item.outcome == "ACCEPTED" else "REFUSED"
+        return Receipt(token, item.command, item.actor, outcome, item.why, item.actor_verified)
 
     def due(self, region: str, now: datetime, limit: int = 1000) -> list[str]:
         """The ids of executions that have something overdue, oldest first."""
@@ -236,6 +241,7 @@ class Table:
                     f"CMD#{receipt.token}",
                     command=receipt.command,
                     actor=receipt.actor,
+                    actor_verified=receipt.actor_verified,
                     outcome=receipt.outcome,
                     why=receipt.why,
                     at=now,
@@ -288,7 +294,12 @@ class Table:
             if execution.client_token:
                 token = TokenItem(f"TOKEN#{execution.application}#{execution.client_token}", "TOKEN", execution_id=execution.id)
                 transaction.save(token, condition=TokenItem.pk.does_not_exist())
-            asked = {"requestedBy": execution.requested_by, "mode": execution.mode, "dryRun": execution.dry_run}
+            asked = {
+                "requestedBy": execution.requested_by,
+                "requesterVerified": execution.requester_verified,
+                "mode": execution.mode,
+                "dryRun": execution.dry_run,
+            }
             _save_events(transaction, execution, (Event(DetailType.EXECUTION_REQUESTED, asked),), now)
 
         if self._transact(write):

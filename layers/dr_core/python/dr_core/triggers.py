@@ -82,12 +82,16 @@ class Preflown:
 
 @dataclass(frozen=True, slots=True)
 class Vote:
-    """A person decides on the approval; it binds to the manifest that they were shown."""
+    """A person decides on the approval; it binds to the manifest that they were shown.
+
+    `channel`: how they were known: "page", by whoever has the link; "iam", by AWS, from the signature of their request.
+    """
 
     approve: bool
     approver: str
     reason: str
     manifest_sha256: str
+    channel: Literal["page", "iam"] = "page"
 
 
 @dataclass(frozen=True, slots=True)

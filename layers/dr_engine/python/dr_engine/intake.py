@@ -5,7 +5,10 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import cache
 from typing import TYPE_CHECKING
+
+import boto3
 
 from dr_core.errors import InvalidInputError, Problem
 from dr_core.events import ExecutionRequested, Incoming, execution_id, printable
@@ -13,8 +16,9 @@ from dr_core.observability import logger
 from dr_core.phases import Mode
 from dr_core.records import Approval, ApprovalStatus, Execution, ExecutionStatus
 from dr_core.references import REFERENCE_ACTIONS, Resolver
-from dr_core.state import LockedError, Refusal, Table
-from dr_core.target import TargetAccess
+from dr_core.settings import setting
+from dr_core.state import LockedError, Refusal, Table, table
+from dr_core.target import TargetAccess, target_access
 from dr_engine.plan import Plan, check_manifest, plan, refuse_drill
 from dr_modules.base import modules
 
@@ -39,10 +43,11 @@ class Intake:
     account: str
     approval_seconds: int
 
-    def take(self, incoming: Incoming, now: datetime) -> None:
-        """Turn an `Execution Requested` of an operator into an execution that waits for its preflight, or into a refusal.
+    def take(self, incoming: Incoming, now: datetime, principal: str | None = None) -> str:
+        """Turn an `Execution Requested` of an operator into an execution that waits for its preflight, or into a refusal; gives its id.
 
-        The same event delivered twice, or two with the same client token, are one request.
+        The same event delivered twice, or two with the same client token, are one request, and give the id of the first.
+        `principal`: the ARN of whoever asks, where AWS has verified it; it stands in place of what the request says of itself.
         """
         identity = execution_id(incoming.id, incoming.time or now)
         logger.append_keys(execution_id=identity)
@@ -50,20 +55,23 @@ class Intake:
         application = _text(incoming.detail, "application") or "-"
         if token and (earlier := self.table.by_token(application, token)):
             logger.info("request came before", extra={"earlier_execution_id": earlier})
-            return
+            return earlier
         if self.table.load(identity) or self.table.refusal(identity):
             logger.info("event came before")
-            return
+            return identity
+        detail = incoming.detail if principal is None else {**incoming.detail, "requestedBy": principal}
         try:
-            request = ExecutionRequested.parse(incoming.detail)
-            self._create(identity, request, now)
+            request = ExecutionRequested.parse(detail)
+            self._create(identity, request, now, verified=principal is not None)
         except InvalidInputError as error:
             stored = [str(problem)[:_LONGEST_STORED_PROBLEM] for problem in error.problems[:_MOST_STORED_PROBLEMS]]
-            refusal = Refusal(identity, printable(application, 64), now, stored, _stored(incoming.detail))
+            refusal = Refusal(identity, printable(application, 64), now, stored, _stored(detail))
             self.table.refuse(refusal, self.region, token, error.problems, now)
             logger.warning("request refused", extra={"problems": stored})
+        # A request with the same client token may have been faster.
+        return (token and self.table.by_token(application, token)) or identity
 
-    def _create(self, identity: str, request: ExecutionRequested, now: datetime) -> None:
+    def _create(self, identity: str, request: ExecutionRequested, now: datetime, *, verified: bool) -> None:
         if not request.dry_run:
             regions = (request.source_region, request.target_region)
             holders = {owner for owner in self.table.locked_by(request.application, regions).values() if owner != identity}
@@ -93,6 +101,7 @@ class Intake:
             due_at=now,
             client_token=request.client_token,
             dry_run=request.dry_run,
+            requester_verified=verified,
         )
         approval = None if request.dry_run else Approval(ApprovalStatus.PENDING, expires_at, digest, request.requested_by, due_at=now)
         try:
@@ -126,6 +135,20 @@ class Intake:
             refuse_drill(manifest, request.manifest_key, request.phase, modules())
         resolver = Resolver(open_client, request.target_region)
         return plan(manifest, request.manifest_key, request.phase, modules(), resolver, self.account)
+
+
+@cache
+def intake() -> Intake:
+    """The way in as the environment says, made once."""
+    return Intake(
+        table=table(),
+        access=target_access(),
+        s3=boto3.client("s3"),
+        manifest_bucket=setting("MANIFEST_BUCKET"),
+        region=setting("AWS_REGION"),
+        account=setting("AWS_ACCOUNT_ID"),
+        approval_seconds=int(setting("APPROVAL_SECONDS")),
+    )
 
 
 def _stored(detail: Mapping[str, object]) -> object:

@@ -7,7 +7,7 @@ from statistics import median
 
 from dr_core.phases import Mode, Phase
 from dr_core.records import Approval, ApprovalStatus, Execution, Resource
-from dr_core.reports import DONE, Found, PlannedCall, ResourceReport, data_loss, one_line, plural, read_reports, verdict, worst_first
+from dr_core.reports import DONE, Found, PlannedCall, ResourceReport, data_loss, one_line, plural, proof, read_reports, verdict, worst_first
 from dr_core.state import Table
 
 _PAST_RUNS = 10
@@ -80,8 +80,7 @@ class ApprovalContext:
     @property
     def requester(self) -> str:
         """Who asked, and whether anybody has made sure of it."""
-        proof = "verified: signed in with AWS" if self.requester_verified else "as stated in the request, not verified"
-        return f"{self.requested_by} ({proof})"
+        return f"{self.requested_by} ({proof(self.requester_verified)})"
 
     @property
     def expiry(self) -> str:
@@ -181,7 +180,7 @@ def context_of(
         target_region=execution.target_region,
         source_region=execution.source_region,
         requested_by=one_line(execution.requested_by),
-        requester_verified=False,
+        requester_verified=execution.requester_verified,
         reason=one_line(execution.reason),
         requested_at=execution.requested_at,
         expires_at=approval.expires_at,

@@ -1,0 +1,155 @@
+"""Requests, commands and votes over HTTPS: who sends them is what AWS found in the signature, whatever they say of themselves.
+
+In:  POST {"detail-type": "Execution Requested", "Command Requested" or "Vote Requested", "detail": {…}}; the detail is as on the bus,
+     without `requestedBy`: if it is there, it is replaced
+Out: 200 and JSON, or a problem (RFC 9457): 400 not understood, 403 not signed, 404 no such execution, 409 the state does not allow it,
+     422 the request is refused
+What is stored and announced is the same as for what comes over the bus, by the same code.
+"""
+
+import json
+from base64 import b64decode
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
+from pydantic.alias_generators import to_camel
+
+from dr_core import flow
+from dr_core.commands import NotAllowedError
+from dr_core.control import Control
+from dr_core.errors import InvalidInputError, OrchestratorError
+from dr_core.events import CommandRequested, Incoming, VoteRequested, printable
+from dr_core.observability import logger
+from dr_core.records import State
+from dr_core.state import Table
+from dr_core.triggers import Vote
+from dr_engine.intake import Intake
+
+# The state may move between reading and writing; a vote is decided anew on what it is then.
+_TRIES = 10
+
+
+@dataclass(frozen=True)
+class Response:
+    """An answer: HTTP status, the members of its JSON, and further headers."""
+
+    status: int
+    body: Mapping[str, object]
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+    def as_function_url(self) -> dict[str, object]:
+        """The answer in the shape that a Lambda function URL takes."""
+        kind = "application/json" if self.status == 200 else "application/problem+json"
+        headers = {"Content-Type": kind, "Cache-Control": "no-store", **self.headers}
+        return {"statusCode": self.status, "headers": headers, "body": json.dumps(self.body)}
+
+
+class _Posted(BaseModel):
+    """What is sent."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    detail_type: Literal["Execution Requested", "Command Requested", "Vote Requested"] = Field(alias="detail-type")
+    detail: dict[str, object]
+
+
+class _Caller(BaseModel):
+    """Whom AWS found behind the signature: `requestContext.authorizer.iam`, of which the ARN is used."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True, alias_generator=to_camel)
+
+    user_arn: Annotated[str, StringConstraints(pattern=r"^arn:[a-z-]+:(iam|sts)::\d{12}:.+")]
+
+
+def respond(event: Mapping[str, Any], intake: Intake, clock: flow.Clock) -> Response:
+    """Carry out what a signed request asks for. `event`: a Lambda function URL's, payload format 2.0."""
+    context = event["requestContext"]
+    try:
+        principal = _Caller.model_validate((context.get("authorizer") or {}).get("iam")).user_arn
+    except ValidationError:
+        return _problem(403, "not signed", "the function's URL must be one with AuthType AWS_IAM: AWS says who calls only there")
+    if context["http"]["method"] != "POST":
+        return Response(405, {"title": "not allowed", "status": 405, "detail": "send it by POST"}, {"Allow": "POST"})
+    try:
+        posted = _Posted.model_validate_json(_body(event))
+    except (ValidationError, ValueError) as error:
+        return _problem(400, "not understood", f"the body is not what is wanted: {_words(error)}")
+    at = datetime.fromtimestamp(context["timeEpoch"] / 1000, UTC)
+    if posted.detail_type == "Execution Requested":
+        incoming = Incoming.model_validate(
+            {"id": context["requestId"], "detail-type": posted.detail_type, "time": at, "detail": posted.detail}
+        )
+        return _execution(intake, incoming, principal, clock)
+    try:
+        if posted.detail_type == "Command Requested":
+            return _command(intake.table, posted.detail, context["requestId"], principal, clock)
+        return _vote(intake.table, VoteRequested.parse(posted.detail), principal, clock)
+    except InvalidInputError as invalid:
+        return _problem(400, "not understood", str(invalid), problems=[str(problem) for problem in invalid.problems])
+
+
+def _execution(intake: Intake, incoming: Incoming, principal: str, clock: flow.Clock) -> Response:
+    execution_id = intake.take(incoming, clock(), principal)
+    refusal = intake.table.refusal(execution_id)
+    if refusal is not None:
+        return _problem(422, "request refused", "; ".join(refusal.problems), executionId=execution_id, problems=refusal.problems)
+    state = intake.table.load(execution_id)
+    assert state is not None, "a request becomes an execution or a refusal"
+    made = state.execution
+    return Response(
+        200,
+        {
+            "executionId": made.id,
+            "status": made.status,
+            "requestedBy": made.requested_by,
+            "requesterVerified": made.requester_verified,
+        },
+    )
+
+
+def _command(table: Table, detail: Mapping[str, object], request_id: str, principal: str, clock: flow.Clock) -> Response:
+    request = CommandRequested.parse({**detail, "requestedBy": principal})
+    receipt = Control(table, clock).carry_out(request, request_id, verified=True)
+    if receipt is None:
+        return _no_execution(request.execution_id)
+    about = {"executionId": request.execution_id, "command": receipt.command, "actor": receipt.actor}
+    if receipt.outcome == "REFUSED":
+        return _problem(409, f"{receipt.command} refused", receipt.why, **about)
+    return Response(200, {**about, "outcome": receipt.outcome, "actorVerified": receipt.actor_verified})
+
+
+def _vote(table: Table, request: VoteRequested, principal: str, clock: flow.Clock) -> Response:
+    logger.append_keys(execution_id=request.execution_id)
+    vote = Vote(request.decision == "approve", principal, request.reason, request.manifest_sha256, "iam")
+    for _ in range(_TRIES):
+        state, approval = table.load(request.execution_id), table.approval(request.execution_id)
+        if state is None:
+            return _no_execution(request.execution_id)
+        try:
+            if flow.follow(table, State(state.execution, state.layers, state.resources, approval), vote, clock):
+                return Response(200, {"executionId": request.execution_id, "decision": request.decision, "approver": principal})
+        except NotAllowedError as error:
+            return _problem(409, "nothing was decided", str(error), executionId=request.execution_id)
+    raise OrchestratorError(f"execution {request.execution_id} moved {_TRIES} times while it was voted on")
+
+
+def _no_execution(execution_id: str) -> Response:
+    return _problem(404, "no such execution", f"there is no execution {execution_id}")
+
+
+def _problem(status: int, title: str, why: str, **members: object) -> Response:
+    return Response(status, {"title": title, "status": status, "detail": why, **members})
+
+
+def _body(event: Mapping[str, Any]) -> str | bytes:
+    body: str = event.get("body") or ""
+    return b64decode(body, validate=True) if event.get("isBase64Encoded") else body
+
+
+def _words(error: ValueError) -> str:
+    if not isinstance(error, ValidationError):
+        return printable(error)
+    return "; ".join(f"{'.'.join(str(part) for part in one['loc']) or 'the body'}: {printable(one['msg'])}" for one in error.errors())
