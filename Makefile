@@ -16,11 +16,11 @@ help: ## List the targets
 
 setup: $(STAMP) ## Make .venv with drctl, and the environments of the emulator and of the SAM CLI
 
-$(STAMP): pyproject.toml requirements-dev.txt cli/requirements.txt layers/dependencies/requirements.txt layers/people_dependencies/requirements.txt $(wildcard localcloud/requirements/*.txt)
+$(STAMP): pyproject.toml requirements-dev.txt cli/requirements.txt cli/requirements-pdf.txt layers/dependencies/requirements.txt layers/people_dependencies/requirements.txt $(wildcard localcloud/requirements/*.txt)
 	@rm -rf $(VENV) $(TOOLS)
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
-	$(BIN)/uv pip install --quiet --python $(BIN)/python --editable '.[dev]'
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --editable '.[dev,pdf]'
 	$(BIN)/uv venv --quiet --python $(BIN)/python $(TOOLS)/ministack
 	$(BIN)/uv pip install --quiet --python $(TOOLS)/ministack --requirement localcloud/requirements/ministack.txt
 	$(BIN)/uv venv --quiet --python $(BIN)/python $(TOOLS)/sam

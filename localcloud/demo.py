@@ -29,6 +29,7 @@ from localcloud.installation import install, publish
 
 _APPLICATION: Final = "storefront"
 _STATE_DIR: Final = REPOSITORY / ".local" / "demo"
+_REPORTS: Final = REPOSITORY / ".local" / "reports"
 _PATIENCE_SECONDS: Final = 300
 _TIME_SCALE: Final = 0.04  # a minute of AWS's takes two and a half seconds
 
@@ -45,6 +46,7 @@ class Demo:
         self._application = application
         self._bus = outputs["BusName"]
         self._table = Table(outputs["StateTableName"])
+        self._reports = outputs["ReportBucketName"]
         self._approver = Approver(cloud, outputs["ApprovalTopicArn"])
         self._out = out
         self.seen: list[tuple[str, dict[str, str]]] = [("before", application.observe(cloud))]
@@ -62,6 +64,7 @@ class Demo:
         self.seen.append((step.phase, facts))
         if execution.status is not ExecutionStatus.SUCCEEDED:
             self.failures.append(f"{step.phase} is {execution.status}: {execution.outcome_detail}")
+        self._fetch_report(execution_id)
         self.failures += [
             f"after {step.phase}: {fact} is {facts[fact]}, not {wanted}" for fact, wanted in step.expected.items() if facts[fact] != wanted
         ]
@@ -83,6 +86,25 @@ class Demo:
         if refusal := self._table.refusal(execution_id):
             raise DemoError(f"{step.phase} was refused: " + "; ".join(refusal.problems))
         return execution_id
+
+    def _fetch_report(self, execution_id: str) -> None:
+        """Copy the report that the stack has stored next to the demonstration's logs, where it can be opened afterwards."""
+        s3 = self._cloud.client("s3")
+        deadline = time.monotonic() + 60
+        while not (found := s3.list_objects_v2(Bucket=self._reports).get("Contents", [])) or not any(
+            one["Key"].endswith(f"{execution_id}.html")
+            for one in found  # the last of the three that is written
+        ):
+            if time.monotonic() > deadline:
+                raise DemoError(f"no report of {execution_id} within 60 s; see {self._cloud.state_dir}/ministack.log")
+            time.sleep(0.2)
+        for one in found:
+            if execution_id in one["Key"]:
+                file = _REPORTS / one["Key"]
+                file.parent.mkdir(parents=True, exist_ok=True)
+                s3.download_file(self._reports, one["Key"], str(file))
+                if file.suffix == ".html":
+                    self._out.print(f"Report: {file}")
 
     def summary(self) -> Grid:
         """What the cloud said before and after each phase; what changed is marked."""

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from drctl import approve, calls, control, dry_run, executions, local, new_module, permissions, start, status, validate, watch
+from drctl import approve, calls, control, dry_run, executions, local, new_module, permissions, report, start, status, validate, watch
 from drctl.cloud import Cloud
 from drctl.failures import Commands
 
@@ -56,6 +56,7 @@ app.command()(control.skip)
 app.command()(control.force_complete)
 app.command()(control.abandon)
 app.command()(calls.calls)
+app.command()(report.report)
 app.command()(executions.executions)
 app.add_typer(local.app)
 app.command()(new_module.new_module)

@@ -154,7 +154,7 @@ def test_only_who_works_in_target_accounts_may_go_there() -> None:
 
 
 def test_what_must_outlive_the_stack_does() -> None:
-    for name in ("StateTable", "ManifestBucket"):
+    for name in ("StateTable", "ManifestBucket", "ReportBucket"):
         assert (template()["Resources"][name]["DeletionPolicy"], template()["Resources"][name]["UpdateReplacePolicy"]) == ("Retain",) * 2
 
 

@@ -15,7 +15,7 @@ from dr_core.settings import Name
 from tests.support.control_plane import ACCOUNT, HOME, Cloud, forget
 from tests.support.state_table import TABLE_NAME, TEMPLATE, template
 
-BUCKET, BUS, TOPIC = "the-manifests", "the-bus", f"arn:aws:sns:{HOME}:{ACCOUNT}:the-topic"
+BUCKET, REPORTS, BUS, TOPIC = "the-manifests", "the-reports", "the-bus", f"arn:aws:sns:{HOME}:{ACCOUNT}:the-topic"
 MACHINE = f"arn:aws:states:{HOME}:{ACCOUNT}:stateMachine:the-machine"
 PAGE, SECRET_NAME, SECRET = "https://page.example/", "the-signing-secret", "the-secret"
 # What the template's references stand for here.
@@ -23,6 +23,7 @@ _STANDS_FOR = {
     "StateTable": TABLE_NAME,
     "Bus": BUS,
     "ManifestBucket": BUCKET,
+    "ReportBucket": REPORTS,
     "TargetRoleName": "the-role",
     "ExternalId": "the-external-id",
     "ApprovalTopic": TOPIC,

@@ -1,5 +1,6 @@
-"""Every test has a control plane of its own and no network."""
+"""Every test has a control plane, or a desk, of its own and no network."""
 
 from tests.support.control_plane import cloud
+from tests.support.desk import desk
 
-__all__ = ["cloud"]
+__all__ = ["cloud", "desk"]

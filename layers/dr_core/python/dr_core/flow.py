@@ -19,11 +19,11 @@ _MOST_STEPS = 500
 def advance(table: Table, execution_id: str, clock: Clock) -> State | None:
     """Take every step that the state leads to by itself, until none is left. Gives the last state read, None if there is no execution."""
     for _ in range(_MOST_STEPS):
-        state = table.load(execution_id)
-        move = decide(state, Wake(), clock()) if state else None
+        state, now = table.load(execution_id), clock()
+        move = decide(state, Wake(), now) if state else None
         if state is None or move is None:
             return state
-        if table.commit(state.execution, move, clock()):
+        if table.commit(state.execution, move, now):  # one moment: the events say when what they tell of began and ended
             log_move(move)
     raise OrchestratorError(f"execution {execution_id} did not come to rest in {_MOST_STEPS} steps")
 

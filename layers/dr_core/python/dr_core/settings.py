@@ -9,6 +9,7 @@ Name = Literal[
     "TABLE_NAME",
     "BUS_NAME",
     "MANIFEST_BUCKET",
+    "REPORT_BUCKET",
     "TARGET_ROLE_NAME",
     "EXTERNAL_ID",
     "APPROVAL_SECONDS",

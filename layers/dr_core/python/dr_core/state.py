@@ -60,6 +60,7 @@ from dr_core.settings import setting
 
 _CONFLICT_TRIES = 10
 _LARGEST_JOURNAL = 300 * 1024  # an item has at most 400 KB
+_MOST_LOOKED_AT = 400  # a year of scheduled preflights; what is older is compared with nothing
 _CHUNK = 90  # of the 100 actions of a transaction
 
 
@@ -192,6 +193,24 @@ class Table:
         found = (ExecutionItem.get(_pk(execution_id), EXECUTION_SK) for execution_id, *_ in past)
         ran = (item for item in found if item.started_at and item.ended_at)  # a dry run never started
         return [(item.ended_at - item.started_at).total_seconds() for item in islice(ran, limit)]
+
+    def past_runs(self, application: str, phase: Phase, before: datetime, limit: int) -> list[Execution]:
+        """The newest executions of a phase that were requested before that moment, started and ended, newest first.
+
+        Dry runs are not among them. Bounded: of the application's index no more than the newest 400 of the phase are looked at.
+        """
+        index = ExecutionItem.application_index
+        found = index.query(
+            application,
+            ExecutionItem.requested_at < before,
+            filter_condition=ExecutionItem.phase == phase.value,
+            scan_index_forward=False,
+            limit=_MOST_LOOKED_AT,
+        )
+        keys = [(item.pk, EXECUTION_SK) for item in found]
+        read = (_record(Execution, item, id=item.pk.removeprefix("EXEC#")) for item in ExecutionItem.batch_get(keys))
+        ran = [one for one in read if one.started_at is not None and one.ended_at is not None and not one.dry_run]
+        return sorted(ran, key=lambda one: one.requested_at, reverse=True)[:limit]
 
     def by_token(self, application: str, token: str) -> str | None:
         """The id of the execution that a client token started or that was refused for it."""

@@ -1,0 +1,251 @@
+"""The recovery report of an execution, made from what the table says of it."""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from datetime import datetime
+from itertools import zip_longest
+from typing import Any
+
+from dr_core import records
+from dr_core.calls import is_reading
+from dr_core.records import Execution, State
+from dr_core.reports import read_reports, verdict
+from dr_core.state import Table
+from dr_people.report import (
+    Approval,
+    Call,
+    CriticalStep,
+    DataLoss,
+    Failed,
+    Happened,
+    Layer,
+    PastRun,
+    Recovery,
+    Report,
+    Request,
+    Resource,
+    TimeSplit,
+)
+from dr_people.report_deviations import deviations
+from dr_people.snapshot import Snapshot, read
+from dr_people.time_split import Kind, Piece, milliseconds, pieces
+
+PAST_RUNS = 5
+Journal = Sequence[tuple[str, int, list[Any]]]
+
+
+def report_of(table: Table, state: State, now: datetime) -> Report:
+    """The report of an execution just loaded, as of its last event, or of `now` while it is under way."""
+    execution = state.execution
+    past = [past_run(table, one) for one in table.past_runs(execution.application, execution.phase, execution.requested_at, PAST_RUNS)]
+    return build(read(table, state, now), table.calls(execution.id), past)
+
+
+def past_run(table: Table, execution: Execution) -> PastRun:
+    """What an earlier execution took, layer by layer."""
+    state = table.load(execution.id)
+    layers = state.layers if state else ()
+    return PastRun(
+        execution_id=execution.id,
+        status=execution.status,
+        mode=execution.mode,
+        requested_at=execution.requested_at,
+        recovery_ms=_between(execution.started_at, execution.ended_at),
+        layers_ms={one.number: took for one in layers if (took := _between(one.started_at, one.ended_at)) is not None},
+    )
+
+
+def build(snapshot: Snapshot, journal: Journal, past: Sequence[PastRun]) -> Report:
+    """The report of what `snapshot` and the journal of calls hold, beside earlier runs. Pure."""
+    execution = snapshot.execution
+    last = max((one.at for one in snapshot.timeline), default=execution.requested_at)
+    resting = execution.status.is_terminal or execution.status is records.ExecutionStatus.FAILED
+    as_of = execution.ended_at or (last if resting else snapshot.now)
+    names = {one.id: one.name for one in snapshot.resources}
+    path = pieces(snapshot.timeline, _acts(journal), as_of)
+    recovery = _recovery(execution, as_of)
+    calls = tuple(_calls(journal, names))
+    losses = tuple(
+        DataLoss(resource_id=one.id, resource_name=one.name, lag_seconds=float(one.lag_seconds), accepted_seconds=one.max_lag_seconds)
+        for one in snapshot.resources
+        if one.lag_seconds is not None
+    )
+    return Report(
+        execution_id=execution.id,
+        status=execution.status,
+        outcome=execution.outcome_detail,
+        as_of=as_of,
+        started_at=execution.started_at,
+        ended_at=execution.ended_at,
+        request=_request(snapshot),
+        approval=_approval(snapshot.approval),
+        recovery=recovery,
+        data_loss=losses,
+        time=_split(path, execution.started_at, as_of),
+        layers=tuple(_layers(snapshot, path, as_of)),
+        critical_path=tuple(_steps(path, names)),
+        deviations=tuple(deviations(snapshot, calls, losses, recovery, as_of)),
+        past_runs=tuple(past),
+        calls=calls,
+        timeline=tuple(Happened(at=e.at, detail_type=e.detail_type, subject=e.subject, words=e.words) for e in snapshot.timeline),
+    )
+
+
+def _between(start: datetime | None, end: datetime | None) -> int | None:
+    return None if start is None or end is None else milliseconds(start, end)
+
+
+def _acts(journal: Journal) -> dict[tuple[str, int], datetime]:
+    """When each attempt made its first call that changes something."""
+    found: dict[tuple[str, int], datetime] = {}
+    for resource_id, attempt, made in journal:
+        for call in made:
+            if call["at"] and not is_reading(call["action"].partition(":")[2]):
+                at = datetime.fromisoformat(call["at"])
+                found[resource_id, attempt] = min(at, found.get((resource_id, attempt), at))
+    return found
+
+
+def _calls(journal: Journal, names: Mapping[str, str]) -> Iterator[Call]:
+    rows = [(call["at"], resource_id, attempt, call) for resource_id, attempt, made in journal for call in made]
+    for at, resource_id, attempt, call in sorted(rows, key=lambda row: row[:3]):
+        yield Call(
+            at=at,
+            resource_id=resource_id,
+            resource_name=names.get(resource_id, resource_id),
+            attempt=attempt,
+            action=call["action"],
+            region=call["region"],
+            duration_ms=call.get("duration_ms"),
+            request_id=call.get("request_id"),
+            error_code=call.get("error_code"),
+            error_message=call.get("error_message"),
+        )
+
+
+def _request(snapshot: Snapshot) -> Request:
+    execution = snapshot.execution
+    looked_at = read_reports(snapshot.preflight)
+    return Request(
+        application=execution.application,
+        phase=execution.phase,
+        mode=execution.mode,
+        target_region=execution.target_region,
+        source_region=execution.source_region,
+        home_region=execution.home_region,
+        requested_by=execution.requested_by,
+        requester_verified=execution.requester_verified,
+        reason=execution.reason,
+        requested_at=execution.requested_at,
+        client_token=execution.client_token,
+        dry_run=execution.dry_run,
+        manifest_sha256=execution.manifest_sha256,
+        manifest_version_id=execution.manifest_version_id,
+        preflight=verdict(looked_at, len(snapshot.resources)).words() if looked_at else "",
+    )
+
+
+def _approval(approval: records.Approval | None) -> Approval | None:
+    if approval is None:
+        return None
+    return Approval(
+        status=approval.status,
+        approver=approval.approver,
+        reason=approval.reason,
+        asked_at=approval.asked_at,
+        decided_at=approval.decided_at,
+        expires_at=approval.expires_at,
+        waited_ms=_between(approval.asked_at, approval.decided_at),
+    )
+
+
+def _recovery(execution: Execution, as_of: datetime) -> Recovery:
+    succeeded = execution.status in (records.ExecutionStatus.SUCCEEDED, records.ExecutionStatus.SUCCEEDED_WITH_FAILURES)
+    measured = _between(execution.started_at, execution.ended_at if succeeded else None)
+    return Recovery(
+        measured_ms=measured,
+        from_request_ms=_between(execution.requested_at, execution.ended_at if measured is not None else None),
+        target_ms=None,
+        met=None,
+    )
+
+
+def _split(path: Iterable[Piece], start: datetime | None, end: datetime) -> TimeSplit:
+    """The total is taken from the table, the parts from the pieces: TimeSplit refuses those that do not add up."""
+    spent = dict.fromkeys(Kind, 0)
+    for piece in path:
+        spent[piece.kind] += piece.milliseconds
+    aws, orchestration, retry, people = (spent[kind] for kind in (Kind.AWS, Kind.ORCHESTRATION, Kind.RETRY, Kind.PEOPLE))
+    return TimeSplit(
+        total_ms=milliseconds(start, end) if start else 0,
+        aws_ms=aws,
+        overhead_ms=orchestration + retry + people,
+        orchestration_ms=orchestration,
+        retry_ms=retry,
+        people_ms=people,
+    )
+
+
+def _layers(snapshot: Snapshot, path: Sequence[Piece], as_of: datetime) -> Iterator[Layer]:
+    ordered = sorted(snapshot.layers, key=lambda one: one.number)
+    critical = {one.resource_id for one in path}
+    forced = {one.fields["resourceId"] for one in snapshot.timeline if one.fields.get("forced")}
+    for layer, following in zip_longest(ordered, ordered[1:]):
+        until = following.started_at if following and following.started_at else as_of
+        yield Layer(
+            number=layer.number,
+            status=layer.status,
+            times_reopened=layer.epoch,
+            started_at=layer.started_at,
+            ended_at=layer.ended_at,
+            time=_split([one for one in path if one.layer == layer.number], layer.started_at, until),
+            resources=tuple(_resource(one, critical, forced) for one in snapshot.resources_of(layer)),
+        )
+
+
+def _resource(resource: records.Resource, critical: set[str], forced: set[str]) -> Resource:
+    failure = resource.failure
+    return Resource(
+        id=resource.id,
+        name=resource.name,
+        module=resource.module,
+        account=resource.account,
+        status=resource.status,
+        attempts=resource.attempt,
+        failed_attempts=resource.spent + resource.status.is_failure,
+        started_at=resource.started_at,
+        ended_at=resource.ended_at,
+        duration_ms=_between(resource.started_at, resource.ended_at),
+        is_critical=resource.id in critical,
+        forced=resource.id in forced,
+        detail=resource.detail,
+        lag_seconds=None if resource.lag_seconds is None else float(resource.lag_seconds),
+        failure=failure
+        and Failed(code=failure.code, error_class=failure.error_class, message=failure.message, request_id=failure.request_id),
+    )
+
+
+def _steps(path: Iterable[Piece], names: Mapping[str, str]) -> Iterator[CriticalStep]:
+    """The pieces, of which those that follow one another and are of one kind become one."""
+    joined: list[Piece] = []
+    for piece in path:
+        before = joined[-1] if joined else None
+        if before and (before.layer, before.resource_id, before.kind, before.end) == (
+            piece.layer,
+            piece.resource_id,
+            piece.kind,
+            piece.start,
+        ):
+            joined[-1] = replace(before, end=piece.end)
+        else:
+            joined.append(piece)
+    for one in joined:
+        yield CriticalStep(
+            layer=one.layer,
+            resource_id=one.resource_id,
+            resource_name=names.get(one.resource_id, ""),
+            kind=one.kind,
+            started_at=one.start,
+            ended_at=one.end,
+            duration_ms=one.milliseconds,
+        )
