@@ -145,7 +145,16 @@ def _items(values: object) -> tuple[tuple[str, object], ...]:
 def timeless(record: Record) -> Record:
     """The record without the moments and texts that no decision depends on."""
     if isinstance(record, Execution):
-        return replace(record, requested_at=PAST, started_at=None, ended_at=None, due_at=_due(record.due_at), outcome_detail="")
+        return replace(
+            record,
+            requested_at=PAST,
+            started_at=None,
+            ended_at=None,
+            due_at=_due(record.due_at),
+            outcome_detail="",
+            held_at=None,
+            held_seconds=0.0,
+        )
     if isinstance(record, Layer):
         return replace(record, started_at=None, ended_at=None)
     if isinstance(record, Approval):
@@ -157,7 +166,9 @@ def timeless(record: Record) -> Record:
             deadline_at=_passed(record.deadline_at),
             next_at=_due(record.next_at),
             due_at=_due(record.due_at),
-            started_at=_due(record.started_at),  # long enough ago that an act which does not show was lost
+            started_at=None,
+            held_seconds=0.0,
+            claimed_at=_due(record.claimed_at),  # long enough ago that an act which does not show was lost
             ended_at=None,
             detail="",
             percent=None,

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from dataclasses import dataclass, field
+from datetime import timedelta
 
 from dr_core.errors import ErrorClass
 from dr_core.records import (
@@ -36,7 +37,7 @@ LAYER_PATHS = {
 _NOT_BEGUN = {R.CANCELLED}
 RESOURCE_PATHS = {
     R.PENDING: {R.REQUESTED, R.SKIPPED} | _NOT_BEGUN,
-    R.REQUESTED: {R.STARTING} | _NOT_BEGUN,
+    R.REQUESTED: {R.STARTING, R.TIMED_OUT} | _NOT_BEGUN,
     R.STARTING: {R.STARTING, R.WAITING, R.REQUESTED, R.RETRY_WAIT, R.SUCCEEDED, R.FAILED, R.TIMED_OUT},
     R.WAITING: {R.WAITING, R.REQUESTED, R.RETRY_WAIT, R.SUCCEEDED, R.FAILED, R.TIMED_OUT},
     R.RETRY_WAIT: {R.REQUESTED} | _NOT_BEGUN,
@@ -59,6 +60,7 @@ class Watch:
     throttled: Counter[str] = field(default_factory=Counter)
     steps: Counter[str] = field(default_factory=Counter)
     forced: set[str] = field(default_factory=set)
+    known: set[str] = field(default_factory=set)
 
     def __call__(self, execution_id: str, move: Move, pairs: list[tuple[Record, Record]]) -> None:
         """The observer's entry."""
@@ -113,7 +115,9 @@ class Watch:
             self.steps[after.id] += 1
             assert after.step == before.step + 1 and after.spent == before.spent, "a step is no failed attempt"
         if after.step and before.step:
-            assert after.deadline_at == before.deadline_at, "I22: all steps share one deadline"
+            assert before.deadline_at and after.deadline_at, "I22"
+            held = timedelta(seconds=execution.held_seconds)
+            assert before.deadline_at <= after.deadline_at <= before.deadline_at + held, "I22: all steps share one deadline"
         if before.status is R.WAITING:
             self.checks[after.id, after.attempt, before.check_no] += 1
             assert self.checks[after.id, after.attempt, before.check_no] == 1, "I24: one chain of checks"
@@ -124,6 +128,8 @@ class Watch:
             assert failure is not None and failure.error_class is not ErrorClass.THROTTLED, "I23"
         if before.status in (R.FAILED, R.TIMED_OUT) and after.status is R.PENDING:
             self.retries[after.id] += 1
+            others = self.table.resources(execution.id, after.layer)
+            self.known = {other.id for other in others if other.status.is_failure}
         if after.status is R.SUCCEEDED and after.detail.startswith("forced by"):
             self.forced.add(after.name)
 
@@ -132,7 +138,7 @@ def check_state(simulation: Simulation, watch: Watch, execution_id: str) -> None
     """What must hold in each state."""
     table, world = simulation.table, simulation.world
     execution, layers, resources = table.execution(execution_id), table.layers(execution_id), table.resources(execution_id)
-    _check_layers(execution, layers, resources)
+    _check_layers(execution, layers, resources, watch.known)
     _check_locks(table, execution)
     if execution.status.is_terminal:
         assert execution.due_at is None and all(r.due_at is None for r in resources), "I10: no timer after the end"
@@ -149,7 +155,7 @@ def check_state(simulation: Simulation, watch: Watch, execution_id: str) -> None
     assert replay(table.timeline(execution_id)) == stored_statuses(table, execution_id), "I11"
 
 
-def _check_layers(execution: Execution, layers: tuple[Layer, ...], resources: tuple[Resource, ...]) -> None:
+def _check_layers(execution: Execution, layers: tuple[Layer, ...], resources: tuple[Resource, ...], known: set[str]) -> None:
     for layer in layers:
         failures = [r for r in resources if r.layer < layer.number and r.status not in SETTLED_WELL]
         if layer.status is L.PENDING:
@@ -174,6 +180,7 @@ def _check_layers(execution: Execution, layers: tuple[Layer, ...], resources: tu
         assert len(failed) > (current.max_failures if current.policy == "continue" else 0), "I4"
         rest = {r.status for r in resources if r.layer == current.number and not r.status.is_terminal}
         assert not rest or (current.policy == "failFast" and rest <= {R.PENDING, R.RETRY_WAIT}), "halted with work under way"
+        assert not rest or any(r.id not in known for r in failed), "held back by failures that were known when others were retried"
 
 
 def _check_locks(table: MemoryTable, execution: Execution) -> None:

@@ -16,11 +16,13 @@ ordered = scenarios(clear_acts, policies=("drain", "continue"), timeouts=(600,),
 seeds = st.integers(0, 10_000)
 
 
-def outcome(scenario: Scenario, *, seconds: float = 15.0, shuffle: int | None = None, bus_works: bool = True) -> dict[str, str]:
+def outcome(
+    scenario: Scenario, *, seconds: float = 15.0, shuffle: int | None = None, bus_works: bool = True, executors_work: bool = True
+) -> dict[str, str]:
     """How the execution and each resource end, when the execution is approved and nobody interferes."""
     table = MemoryTable()
     assert begin(table, scenario.layers)
-    simulation = Simulation(table, World(scenario.scripts), bus_works=bus_works)
+    simulation = Simulation(table, World(scenario.scripts), bus_works=bus_works, executors_work=executors_work)
     simulation.run(simulation.order("e1", vote()))
     chance = None if shuffle is None else random.Random(shuffle)
     assert simulation.settle("e1", rounds=2_000, seconds=seconds, shuffle=chance)
@@ -37,6 +39,14 @@ def test_order_and_repetition_of_messages(scenario: Scenario, seed: int) -> None
 def test_loss_of_every_event(scenario: Scenario) -> None:
     """The sweep alone comes to the same end."""
     assert outcome(scenario, bus_works=False) == outcome(scenario)
+
+
+@given(scenario=scenarios(clear_acts))
+def test_loss_of_every_executor(scenario: Scenario) -> None:
+    """Whatever waits for one comes to its end all the same."""
+    ended = outcome(scenario, executors_work=False)
+    assert set(ended.values()) <= {"FAILED", "SUCCEEDED_WITH_FAILURES", "TIMED_OUT", "PENDING"}
+    assert "TIMED_OUT" in ended.values()
 
 
 @given(scenario=ordered, k=st.integers(2, 5))

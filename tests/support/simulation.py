@@ -92,6 +92,7 @@ class Simulation:
     now: datetime = T0
     jitter: random.Random = field(default_factory=lambda: random.Random(0))
     bus_works: bool = True
+    executors_work: bool = True
     messages: list[Message] = field(default_factory=list)
     history: dict[Message, None] = field(default_factory=dict)
     handlers: list[Handler] = field(default_factory=list)
@@ -169,7 +170,7 @@ class Simulation:
 
     def _handle(self, message: Message) -> Steps:
         if message.detail_type is DetailType.RESOURCE_REQUESTED:
-            return self._start_resource(message)
+            return self._start_resource(message) if self.executors_work else self._nobody()
         if message.detail_type is DetailType.RESOURCE_WAITING:
             return self._check_resource(message)
         if message.detail_type is DetailType.EXECUTION_REQUESTED:
@@ -259,6 +260,10 @@ class Simulation:
             except ModuleError as error:
                 outcome = outcome_of(ModuleError(error.code, error.message, ErrorClass.AMBIGUOUS))
         return Outcome("IN_PROGRESS") if outcome.kind == "FAILED" else outcome  # it may be the last attempt's failure
+
+    def _nobody(self) -> Steps:
+        """The message is taken, and nothing comes of it."""
+        yield from ()
 
     def _check_resource(self, message: Message) -> Steps:
         state = self.table.load_resource(message.execution_id, message.resource_id)

@@ -8,7 +8,7 @@ import pytest
 from dr_core.commands import NotAllowedError
 from dr_core.errors import ErrorClass
 from dr_core.execution import decide
-from dr_core.records import LayerStatus
+from dr_core.records import ExecutionStatus, LayerStatus
 from dr_core.triggers import Checked, Vote, Wake
 from tests.support.memory_table import T0, LayerPlan, ResourcePlan
 from tests.support.simulation import command
@@ -258,6 +258,7 @@ def test_skip_of_what_has_not_begun() -> None:
     layer = LayerPlan(1, tuple(ResourcePlan(f"r{i:02d}") for i in range(2)), "failFast")
     story = Story(layer).approve().ends(1, 0, broken()).ends(1, 1, broken())
     story.order("retry", (1, 0))
+    assert story.statuses(1) == ["PENDING", "FAILED"]
     story.order("skip", (1, 0), (1, 1))
     assert story.wake().execution.status == "SUCCEEDED"
 
@@ -339,6 +340,15 @@ def test_abandon_of_a_big_layer_fits_a_transaction() -> None:
     story.order("pause")
     story.order("abandon")
     assert story.after(86_400).lost() == []
+    late = story.resource(1, 99)
+    late_check = decide(
+        replace(story.table.load("e1"), execution=replace(story.execution, status=ExecutionStatus.PAUSED)),
+        Checked(late.id, late.attempt, late.check_no, IN_PROGRESS, 1.0, 0.5),
+        story.now,
+    )
+    assert late_check is not None and story.table.due(story.now) == ["e1"]
+    assert story.wake().table.due(story.now) == [], "the sweep finds what the transaction had no room for"
+    assert not story.table.commit("e1", late_check)
 
 
 # --- refusals ---

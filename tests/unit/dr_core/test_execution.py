@@ -7,6 +7,7 @@ import pytest
 
 from dr_core.commands import NotAllowedError
 from dr_core.errors import ErrorClass
+from dr_core.execution import decide
 from dr_core.records import Kind, Move
 from dr_core.triggers import Asked, Expire, Preflown, Vote, Wake
 from tests.support.memory_table import SHA, T0, LayerPlan, ResourcePlan
@@ -220,6 +221,31 @@ def test_close_that_was_decided_before_a_resource_went_on_is_refused() -> None:
     close = story.decide(Wake())
     assert close is not None and story.table.commit("e1", early)
     assert not story.table.commit("e1", close)
+
+
+def test_close_of_a_big_fail_fast_layer_holds_on_everything_that_is_held_back() -> None:
+    """Also on the last of ninety-nine, and it fits a transaction."""
+    story = Story(LayerPlan(1, tuple(ResourcePlan(f"r{i:03d}", max_attempts=2) for i in range(100)), "failFast")).approve()
+    for index in range(100):
+        story.begun(1, index)
+    for index in range(1, 100):
+        story.checked(1, index, broken())
+    story.after(600)
+    state = story.table.load("e1")
+    early = decide(
+        replace(state, resources=(*state.resources[:1], *state.resources[-1:]), layers=(replace(state.layers[0], total=2),)),
+        Wake(),
+        story.now,
+    )
+    assert early is not None and early.changes[-1].key == "0001-099"  # its retry, and nobody else's
+    story.checked(1, 0, broken(TERMINAL))
+    close = story.decide(Wake())
+    assert close is not None and close.events[-1].detail_type == "Execution Halted"
+    twin = replace(story.table, records=dict(story.table.records), observers=[])
+    assert twin.commit("e1", close), "undisturbed it holds"
+    assert story.table.commit("e1", early)
+    assert not story.table.commit("e1", close)
+    assert story.wake().execution.status == "RUNNING"
 
 
 def test_layer_that_is_not_all_there_is_not_touched() -> None:

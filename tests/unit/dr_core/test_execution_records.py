@@ -135,14 +135,46 @@ def test_cancel_before_anything_was_requested() -> None:
     assert story.wake().statuses(1) == ["CANCELLED", "CANCELLED"]
 
 
-def test_fail_fast_closes_over_what_never_began() -> None:
-    """A retried resource does not begin while another failure stands: it is held back, and the layer closes again."""
+def test_retry_of_one_of_several_failures_begins_it_in_a_fail_fast_layer() -> None:
+    """The other failure was known when it was ordered, and does not hold it back; it still fails the layer in the end."""
     story = Story(2, policy="failFast").approve().begun(1, 0).ends(1, 1, broken())
     story.checked(1, 0, broken())
     assert story.wake().execution.status == "FAILED"
     story.order("retry", (1, 0))
-    assert story.wake().statuses(1) == ["PENDING", "FAILED"]
-    assert (story.execution.status, story.layer(1).epoch) == ("FAILED", 1)
+    assert story.wake().statuses(1) == ["REQUESTED", "FAILED"]
+    story.ends(1, 0)
+    assert (story.execution.status, story.layer(1).status, story.layer(1).epoch) == ("FAILED", "FAILED", 1)
+    story.order("retry")
+    assert story.wake().ends(1, 1).execution.status == "SUCCEEDED"
+
+
+@pytest.mark.parametrize(("failing", "third"), [(None, "REQUESTED"), (0, "RETRY_WAIT"), (2, "RETRY_WAIT")])
+def test_failure_after_a_retry_trips_a_fail_fast_layer_anew(failing: int | None, third: str) -> None:
+    """Also that of the retried one itself, and that of one that was under way when the order came."""
+    story = (
+        Story(4, policy="failFast", max_attempts=2).approve().begun(1, 2).begun(1, 3).begun(1, 0).ends(1, 1, broken(ErrorClass.TERMINAL))
+    )
+    story.checked(1, 0, broken(ErrorClass.TERMINAL))
+    story.checked(1, 3, broken())
+    story.order("retry", (1, 0))
+    assert story.wake().statuses(1) == ["REQUESTED", "FAILED", "WAITING", "RETRY_WAIT"]
+    story.begun(1, 0)
+    if failing is not None:
+        story.checked(1, failing, broken(ErrorClass.TERMINAL))
+    assert story.after(300).wake().statuses(1)[3] == third
+
+
+def test_skip_does_not_lift_what_trips_a_fail_fast_layer() -> None:
+    """Who skips one failure has not said that the layer may go on beside the other."""
+    story = Story(3, policy="failFast", max_attempts=2).approve().begun(1, 2).begun(1, 0).ends(1, 1, broken(ErrorClass.TERMINAL))
+    story.checked(1, 0, broken(ErrorClass.TERMINAL))
+    story.checked(1, 2, broken())
+    assert story.wake().execution.status == "FAILED"
+    story.order("skip", (1, 0))
+    assert story.after(600).wake().statuses(1) == ["SKIPPED", "FAILED", "RETRY_WAIT"]
+    assert story.execution.status == "FAILED"
+    story.order("skip", (1, 1))
+    assert story.wake().statuses(1) == ["SKIPPED", "SKIPPED", "REQUESTED"]
 
 
 def test_drain_goes_on_with_retries_after_a_failure() -> None:

@@ -227,3 +227,98 @@ def test_throttling_without_end_ends_at_the_deadline_of_the_first_attempt() -> N
         story.after(300).wake()
     assert story.resource(1, 0).spent == 0
     assert 600 <= (story.now - T0).total_seconds() <= 1200
+
+
+# --- what is held does not run out of time ---
+
+
+def test_resource_that_no_executor_takes_times_out() -> None:
+    """Every wait ends: the request is sent again and again, and nobody comes."""
+    story = Story(1, timeout_seconds=600).approve()
+    assert story.after(719).wake().statuses(1) == ["REQUESTED"]
+    assert story.lost() == ["Resource Requested 0001-000"]
+    assert story.after(1).wake().statuses(1) == ["TIMED_OUT"]
+    why = "no executor has taken r1a (ECS) in time: look into the log of start_resource"
+    assert story.last("Resource Timed Out").fields["error"]["message"] == why  # type: ignore[index]
+    assert (story.execution.status, story.resource(1, 0).due_at) == ("FAILED", None)
+    assert not story.claim(1, 0)
+
+
+def test_pause_of_a_request_does_not_count() -> None:
+    """A day of it, in several pauses, leaves the same ten minutes."""
+    story = Story(1, timeout_seconds=600).approve()
+    for _ in range(2):
+        story.after(200).order("pause")
+        assert story.after(43_200).wake().statuses(1) == ["REQUESTED"]
+        story.order("resume")
+    assert story.after(319).wake().statuses(1) == ["REQUESTED"]
+    assert story.after(1).wake().statuses(1) == ["TIMED_OUT"]
+
+
+@pytest.mark.parametrize("held", ["paused", "paused while it was started", "halted"])
+def test_time_that_a_throttled_resource_is_held_does_not_count(held: str) -> None:
+    """It keeps what was left of its time when the execution was paused, or halted by another's failure."""
+    story = Story(2, policy="failFast", timeout_seconds=600).approve().begun(1, 1)
+    assert story.claim(1, 0)
+    if held == "paused while it was started":
+        story.order("pause")
+        story.after(30)
+    assert story.started(1, 0, error(THROTTLED))
+    deadline = T0 + timedelta(seconds=600)
+    assert story.resource(1, 0).deadline_at == deadline
+    if held == "halted":
+        story.checked(1, 1, broken(TERMINAL))
+        assert story.wake().execution.status == "FAILED"
+    else:
+        story.checked(1, 1, DONE)
+    if held == "paused":
+        story.order("pause")
+    story.after(86_400).wake()
+    story.order("retry" if held == "halted" else "resume")
+    story.wake()
+    assert story.resource(1, 0).deadline_at == deadline + timedelta(seconds=86_400)
+    assert story.claim(1, 0)
+    assert story.resource(1, 0).deadline_at == deadline + timedelta(seconds=86_400)
+
+
+def test_pause_of_a_next_step_does_not_count() -> None:
+    """All steps share one deadline, and nothing runs while the next one is held."""
+    story = Story(1, timeout_seconds=600).approve().begun(1, 0)
+    story.checked(1, 0, Outcome("NEXT_STEP", "one is done"))
+    story.order("pause")
+    story.after(86_400).order("resume")
+    assert story.claim(1, 0)
+    assert story.resource(1, 0).deadline_at == T0 + timedelta(seconds=87_000)
+
+
+def test_pause_of_what_is_under_way_counts() -> None:
+    """The service works on: a pause buys it no time."""
+    story = Story(1, timeout_seconds=600).approve().begun(1, 0)
+    story.order("pause")
+    story.after(700).order("resume")
+    story.checked(1, 0, IN_PROGRESS)
+    assert story.resource(1, 0).status == "TIMED_OUT"
+
+
+def test_operation_of_several_steps_says_how_long_all_of_them_took() -> None:
+    """Also with a throttled attempt between them; a new try begins anew."""
+    story = Story(1, max_attempts=2, timeout_seconds=6000).approve().begun(1, 0).after(10)
+    story.checked(1, 0, Outcome("NEXT_STEP", "one is done"))
+    assert story.after(10).claim(1, 0) and story.started(1, 0, error(THROTTLED))
+    story.after(300).wake().begun(1, 0).after(10)
+    assert story.resource(1, 0).claimed_at == story.now - timedelta(seconds=10)
+    story.checked(1, 0, broken())
+    story.after(300).wake().begun(1, 0).after(40)
+    story.checked(1, 0, Outcome("NEXT_STEP", "one is done"))
+    story.begun(1, 0).after(2).checked(1, 0, DONE)
+    assert story.last("Resource Succeeded").fields["durationMs"] == 42_000
+
+
+def test_later_step_has_its_own_time_to_show() -> None:
+    """What is not there yet a second after the act of the second step is not lost."""
+    story = Story(1, timeout_seconds=6000).approve().begun(1, 0).after(300)
+    story.checked(1, 0, Outcome("NEXT_STEP", "one is done"))
+    story.begun(1, 0).after(1).checked(1, 0, NOT_STARTED)
+    assert story.resource(1, 0).status == "WAITING"
+    story.after(60).checked(1, 0, NOT_STARTED)
+    assert story.resource(1, 0).failure is not None and story.resource(1, 0).failure.code == "NotStarted"  # type: ignore[union-attr]

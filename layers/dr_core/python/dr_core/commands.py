@@ -16,6 +16,7 @@ from dr_core.moves import (
     on_execution,
     on_layer,
     on_resource,
+    released,
     text,
 )
 from dr_core.records import (
@@ -74,12 +75,13 @@ def _by(trigger: Command) -> dict[str, object]:
 
 def _pause(trigger: Command, state: State, now: datetime) -> Move:
     _demand(state, trigger, ExecutionStatus.RUNNING)
-    return Move((on_execution(state.execution, status=ExecutionStatus.PAUSED),), (Event(DetailType.EXECUTION_PAUSED, _by(trigger)),))
+    change = on_execution(state.execution, status=ExecutionStatus.PAUSED, held_at=now)
+    return Move((change,), (Event(DetailType.EXECUTION_PAUSED, _by(trigger)),))
 
 
 def _resume(trigger: Command, state: State, now: datetime) -> Move:
     _demand(state, trigger, ExecutionStatus.PAUSED)
-    change = on_execution(state.execution, status=ExecutionStatus.RUNNING, due_at=now + LOST_AFTER)
+    change = on_execution(state.execution, status=ExecutionStatus.RUNNING, due_at=now + LOST_AFTER, **released(state.execution, now))
     return Move((change,), (Event(DetailType.EXECUTION_RESUMED, _by(trigger)),))
 
 
@@ -126,14 +128,19 @@ def _chosen(trigger: Command, state: State, statuses: frozenset[ResourceStatus])
     return chosen
 
 
-def _reopen(state: State, trigger: Command, now: datetime) -> tuple[list[Change], list[Event]]:
-    """Raise the current layer's epoch, so that nobody closes it on what they read before; open it and the execution if they had ended."""
+def _reopen(state: State, trigger: Command, now: datetime, **values: object) -> tuple[list[Change], list[Event]]:
+    """Raise the current layer's epoch, so that nobody closes it on what they read before; open it and the execution if they had ended.
+
+    `values`: further ones of the layer.
+    """
     layer = state.layer(state.execution.current_layer)
     if layer is None or layer.status not in (LayerStatus.RUNNING, LayerStatus.FAILED):
         raise NotAllowedError(f"{trigger.name} needs a current layer that is RUNNING or FAILED")
     changes = [
-        on_execution(state.execution, status=ExecutionStatus.RUNNING, due_at=now + LOST_AFTER, outcome_detail=""),
-        on_layer(layer, status=LayerStatus.RUNNING, epoch=layer.epoch + 1, ended_at=None),
+        on_execution(
+            state.execution, status=ExecutionStatus.RUNNING, due_at=now + LOST_AFTER, outcome_detail="", **released(state.execution, now)
+        ),
+        on_layer(layer, status=LayerStatus.RUNNING, epoch=layer.epoch + 1, ended_at=None, **values),
     ]
     events = [Event(DetailType.LAYER_REOPENED, {"layer": layer.number, "epoch": layer.epoch + 1, **_by(trigger)})]
     if state.execution.status is ExecutionStatus.FAILED:
@@ -144,7 +151,9 @@ def _reopen(state: State, trigger: Command, now: datetime) -> tuple[list[Change]
 def _retry(trigger: Command, state: State, now: datetime) -> Move:
     _demand(state, trigger, ExecutionStatus.RUNNING, ExecutionStatus.FAILED)
     chosen = _chosen(trigger, state, frozenset({ResourceStatus.FAILED, ResourceStatus.TIMED_OUT}))
-    changes, events = _reopen(state, trigger, now)
+    # The other failures are known by now: who retries beside them wants the layer to run.
+    known = frozenset(r.id for r in state.resources if r.status.is_failure and r not in chosen)
+    changes, events = _reopen(state, trigger, now, pardoned=known or None)
     afresh = {"status": ResourceStatus.PENDING, "spent": 0, "step": 0, "failure": None, "ended_at": None, "deadline_at": None}
     changes += [on_resource(r, **afresh) for r in chosen]
     events += [about(r, DetailType.RESOURCE_RETRIED, **_by(trigger)) for r in chosen]
@@ -181,6 +190,7 @@ def _abandon(trigger: Command, state: State, now: datetime) -> Move:
     event = Event(DetailType.EXECUTION_ABANDONED, {"outcome": ExecutionStatus.ABANDONED, **_by(trigger)})
     execution = state.execution
     changes = end(execution, ExecutionStatus.ABANDONED, now, why, fence=execution.fence + 1)
-    # The number of the check rises, so that nothing that was read before can still move a resource.
+    # The number of the check rises, so that nothing that was read before can still move a resource. Of the last of a big layer, the sweep
+    # takes the timers away.
     idle = [on_resource(r, due_at=None, check_no=r.check_no + 1) for r in state.resources if r.due_at is not None]
     return Move((*changes, *idle[: 2 * RESOURCES_PER_MOVE]), (event,))

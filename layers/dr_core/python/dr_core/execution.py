@@ -14,9 +14,11 @@ from dr_core.commands import Command, NotAllowedError, obey
 from dr_core.errors import ErrorClass
 from dr_core.moves import (
     LOST_AFTER,
+    NOT_BEGUN,
     RESOURCES_PER_MOVE,
     about,
     counts,
+    deadline_of,
     end,
     ended,
     error_fields,
@@ -32,6 +34,7 @@ from dr_core.records import (
     Change,
     DetailType,
     Event,
+    Execution,
     ExecutionStatus,
     Failure,
     Layer,
@@ -101,6 +104,7 @@ def _(trigger: Wake, state: State, now: datetime) -> Move | None:
         ExecutionStatus.RUNNING: _advance,
         ExecutionStatus.PAUSED: _time_out,
         ExecutionStatus.CANCELLING: _wind_down,
+        ExecutionStatus.ABANDONED: _leave_alone,
     }
     step = by_status.get(state.execution.status)
     return step(state, now) if step else None
@@ -177,31 +181,32 @@ def _advance(state: State, now: datetime) -> Move | None:
 
 
 def _time_out(state: State, now: datetime) -> Move | None:
-    """End what is past its deadline and was not ended by a last observation: a check that never comes back must not hold a layer.
+    """End what is past its deadline and was not ended by a last observation: a check that never comes back, or an executor that never
+    comes, must not hold a layer.
 
     Whoever holds a lease may still be acting, and is never ended from outside: what follows would act beside it.
     """
-    late = [
-        r
-        for r in state.resources
-        if r.status in _IN_FLIGHT
-        and (r.deadline_at and now >= r.deadline_at + DEADLINE_GRACE)
-        and not (r.lease_until and now < r.lease_until)
-    ]
+    late = [r for r in state.resources if r.status in _MAY_TIME_OUT and _is_late(state, r, now)]
     if not late:
         return None
     return move_of(_timed_out(resource, now) for resource in late[:RESOURCES_PER_MOVE])
 
 
+def _is_late(state: State, resource: Resource, now: datetime) -> bool:
+    deadline = deadline_of(state.execution, resource, now)
+    return deadline is not None and now >= deadline + DEADLINE_GRACE and not (resource.lease_until and now < resource.lease_until)
+
+
 _IN_FLIGHT = frozenset({ResourceStatus.STARTING, ResourceStatus.WAITING})
-_NOT_BEGUN = frozenset({ResourceStatus.PENDING, ResourceStatus.REQUESTED, ResourceStatus.RETRY_WAIT})
+_MAY_TIME_OUT = _IN_FLIGHT | {ResourceStatus.REQUESTED}
 _HELD_BACK = frozenset({ResourceStatus.PENDING, ResourceStatus.RETRY_WAIT})
 
 
 def _close(state: State, layer: Layer, now: datetime) -> Move | None:
     """Close the layer if all its resources have ended, and open the next one or end the execution in the same transaction.
 
-    Sound without counting: ended resources stay ended within the epoch, the epoch was read before them, and the close holds on it.
+    Sound without counting: ended resources stay ended within the epoch, the epoch was read before them, and the close holds on it. What
+    a tripped layer holds back stays held back within the round, which was read before it too: whoever requests something raises it.
     """
     failed = [r for r in state.resources if r.status.is_failure and not r.best_effort]
     held_back = [r for r in state.resources if r.status in _HELD_BACK] if _is_tripped(state, layer) else []
@@ -224,9 +229,8 @@ def _close(state: State, layer: Layer, now: datetime) -> Move | None:
         why = f"layer {layer.number} failed: {names}"[:_LONGEST_REASON]
         return Move(
             (
-                on_execution(state.execution, status=ExecutionStatus.FAILED, due_at=None, outcome_detail=why),
+                on_execution(state.execution, status=ExecutionStatus.FAILED, due_at=None, outcome_detail=why, held_at=now),
                 closed,
-                *(on_resource(r) for r in held_back[:RESOURCES_PER_MOVE]),
             ),
             (
                 completed,
@@ -256,8 +260,9 @@ def _close(state: State, layer: Layer, now: datetime) -> Move | None:
 
 
 def _is_tripped(state: State, layer: Layer) -> bool:
-    """A fail-fast layer starts nothing more once a resource has failed."""
-    return layer.policy == "failFast" and any(r.status.is_failure and not r.best_effort for r in state.resources)
+    """A fail-fast layer starts nothing more once a resource has failed, but for failures that a person knew of and retried beside."""
+    failed = (r for r in state.resources if r.status.is_failure and not r.best_effort)
+    return layer.policy == "failFast" and any(r.id not in (layer.pardoned or ()) for r in failed)
 
 
 def _request(state: State, layer: Layer, now: datetime) -> Move | None:
@@ -279,7 +284,8 @@ def _request(state: State, layer: Layer, now: datetime) -> Move | None:
                     status=ResourceStatus.REQUESTED,
                     attempt=r.attempt + 1,
                     next_at=None,
-                    deadline_at=_deadline(r, now),
+                    deadline_at=_deadline(state.execution, r, now),
+                    held_seconds=state.execution.held(now),
                     due_at=now + LOST_AFTER,
                 ),
                 about(r, DetailType.RESOURCE_REQUESTED, attempt=r.attempt + 1),
@@ -287,12 +293,13 @@ def _request(state: State, layer: Layer, now: datetime) -> Move | None:
             for r in ready
         ),
         on_execution(state.execution),
+        on_layer(layer, round=layer.round + 1),
     )
 
 
 def _wind_down(state: State, now: datetime) -> Move | None:
     """Begin nothing more; what is under way is followed to its end, never aborted."""
-    not_begun = [r for r in state.resources if r.status in _NOT_BEGUN][:RESOURCES_PER_MOVE]
+    not_begun = [r for r in state.resources if r.status in NOT_BEGUN][:RESOURCES_PER_MOVE]
     if not_begun:
         return move_of(
             (
@@ -336,7 +343,9 @@ def _(trigger: Claim, state: State, now: datetime) -> Move | None:
     lease_until = now + timedelta(seconds=resource.lease_seconds)
     fresh: dict[str, object] = {}
     if not takeover:
-        fresh = {"started_at": now, "deadline_at": _deadline(resource, now)}
+        # An operation of several steps, and one that was throttled in the midst of them, runs since its first.
+        started_at = resource.started_at if resource.step else None
+        fresh = {"started_at": started_at or now, "claimed_at": now, "deadline_at": _deadline(state.execution, resource, now)}
     return Move(
         (
             on_execution(state.execution),
@@ -419,9 +428,9 @@ def _ended_by(state: State, resource: Resource, outcome: Outcome, jitter: float,
         return ended(resource, ResourceStatus.SUCCEEDED, DetailType.RESOURCE_SUCCEEDED, now, outcome.detail, None)
     # Without a `before` nobody has acted yet: what was found under way and waited for was not ours, and has come to nothing.
     if outcome.kind == "NEXT_STEP" or (outcome.kind == "NOT_STARTED" and checking and resource.before is None):
-        return _next_step(resource, outcome, now)
+        return _next_step(state.execution, resource, outcome, now)
     failure = outcome.failure
-    if outcome.kind == "NOT_STARTED" and checking and resource.started_at and now >= resource.started_at + NOT_STARTED_GRACE:
+    if outcome.kind == "NOT_STARTED" and checking and resource.claimed_at and now >= resource.claimed_at + NOT_STARTED_GRACE:
         why = f"{resource.name} ({resource.module}) was acted on, but nothing has begun: {outcome.detail}"
         failure = Failure("NotStarted", ErrorClass.RETRYABLE, why)
     elif failure is None or outcome.kind in ("IN_PROGRESS", "NOT_STARTED"):
@@ -432,13 +441,13 @@ def _ended_by(state: State, resource: Resource, outcome: Outcome, jitter: float,
         if failure.error_class is ErrorClass.THROTTLED:
             if resource.deadline_at is not None and now >= resource.deadline_at:
                 return _timed_out(resource, now)
-            return _retry_later(resource, failure, now, jitter, spent=resource.spent)
+            return _retry_later(state.execution, resource, failure, now, jitter, spent=resource.spent)
     if failure.error_class is not ErrorClass.TERMINAL and resource.spent + 1 < resource.max_attempts:
-        return _retry_later(resource, failure, now, jitter, spent=resource.spent + 1)
+        return _retry_later(state.execution, resource, failure, now, jitter, spent=resource.spent + 1)
     return ended(resource, ResourceStatus.FAILED, DetailType.RESOURCE_FAILED, now, "", failure)
 
 
-def _next_step(resource: Resource, outcome: Outcome, now: datetime) -> tuple[Change, Event]:
+def _next_step(execution: Execution, resource: Resource, outcome: Outcome, now: datetime) -> tuple[Change, Event]:
     """Ask for the act again, as an attempt that spends none. A deadline that is over ends it like any other."""
     if resource.deadline_at and now >= resource.deadline_at:
         return _timed_out(replace(resource, detail=outcome.detail), now)
@@ -450,6 +459,7 @@ def _next_step(resource: Resource, outcome: Outcome, now: datetime) -> tuple[Cha
         detail=outcome.detail,
         percent=outcome.percent,
         next_at=None,
+        held_seconds=execution.held(now),
         due_at=now + LOST_AFTER,
         lease_owner=None,
         lease_until=None,
@@ -457,18 +467,21 @@ def _next_step(resource: Resource, outcome: Outcome, now: datetime) -> tuple[Cha
     return change, about(resource, DetailType.RESOURCE_REQUESTED, attempt=resource.attempt + 1, afterStep=outcome.detail)
 
 
-def _deadline(resource: Resource, now: datetime) -> datetime:
+def _deadline(execution: Execution, resource: Resource, now: datetime) -> datetime:
     """Each attempt has its full time, but for one that follows a throttled one: else throttling without end would have none.
 
     All steps of an operation share the time of its first.
     """
     throttled = resource.failure is not None and resource.failure.error_class is ErrorClass.THROTTLED
-    if (throttled or resource.step) and resource.deadline_at is not None:
-        return resource.deadline_at
+    kept = deadline_of(execution, resource, now) if throttled or resource.step else None
+    if kept is not None:
+        return kept
     return now + timedelta(seconds=resource.timeout_seconds)
 
 
-def _retry_later(resource: Resource, failure: Failure, now: datetime, jitter: float, spent: int) -> tuple[Change, Event]:
+def _retry_later(
+    execution: Execution, resource: Resource, failure: Failure, now: datetime, jitter: float, spent: int
+) -> tuple[Change, Event]:
     """Wait, with full jitter, and try again. A throttled attempt is not a spent one."""
     retry_at = now + timedelta(seconds=jitter * min(300, 5 * 2 ** min(resource.attempt, 10)))
     change = on_resource(
@@ -478,6 +491,7 @@ def _retry_later(resource: Resource, failure: Failure, now: datetime, jitter: fl
         step=0 if spent > resource.spent else resource.step,
         failure=failure,
         next_at=retry_at,
+        held_seconds=execution.held(now),
         due_at=retry_at,
         lease_owner=None,
         lease_until=None,
@@ -485,9 +499,17 @@ def _retry_later(resource: Resource, failure: Failure, now: datetime, jitter: fl
     return change, about(resource, DetailType.RESOURCE_FAILED, error=error_fields(failure), willRetry=True, retryAt=text(retry_at))
 
 
+def _leave_alone(state: State, now: datetime) -> Move | None:
+    """Take away the timers that the end of a big layer had no room for; nothing that was read before can set one again."""
+    left = [r for r in state.resources if r.due_at is not None][:RESOURCES_PER_MOVE]
+    return Move(tuple(on_resource(r, due_at=None, check_no=r.check_no + 1) for r in left)) if left else None
+
+
 def _timed_out(resource: Resource, now: datetime) -> tuple[Change, Event]:
-    seen = resource.detail or "nothing"
-    why = f"{resource.name} ({resource.module}) had not reached its goal after {resource.timeout_seconds} s; last seen: {seen}"
+    why = f"{resource.name} ({resource.module}) had not reached its goal after {resource.timeout_seconds} s; last seen: "
+    why += resource.detail or "nothing"
+    if resource.status is ResourceStatus.REQUESTED:
+        why = f"no executor has taken {resource.name} ({resource.module}) in time: look into the log of start_resource"
     failure = Failure("TimedOut", ErrorClass.RETRYABLE, why)
     return ended(resource, ResourceStatus.TIMED_OUT, DetailType.RESOURCE_TIMED_OUT, now, resource.detail, failure)
 

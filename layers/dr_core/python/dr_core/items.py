@@ -21,7 +21,7 @@ import json
 from datetime import UTC, datetime
 from typing import Any
 
-from pynamodb.attributes import Attribute, BooleanAttribute, JSONAttribute, NumberAttribute, UnicodeAttribute
+from pynamodb.attributes import Attribute, BooleanAttribute, JSONAttribute, NumberAttribute, UnicodeAttribute, UnicodeSetAttribute
 from pynamodb.constants import STRING
 from pynamodb.indexes import GlobalSecondaryIndex, IncludeProjection
 from pynamodb.models import Model
@@ -61,6 +61,13 @@ class FailureAttribute(Attribute[Failure]):
     def deserialize(self, value: str) -> Failure:
         raw: dict[str, Any] = json.loads(value)
         return Failure(raw["code"], ErrorClass(raw["class"]), raw["message"], raw["requestId"])
+
+
+class NamesAttribute(UnicodeSetAttribute):
+    """A set of names; an empty one is absent."""
+
+    def deserialize(self, value: Any) -> Any:
+        return frozenset(value)
 
 
 class DueIndex(GlobalSecondaryIndex[Any]):  # type: ignore[no-untyped-call]
@@ -129,6 +136,8 @@ class ExecutionItem(DueItem):
     preflight_at = MomentAttribute(null=True)
     outcome_detail = UnicodeAttribute(default="")
     requester_verified = BooleanAttribute(default=False)
+    held_at = MomentAttribute(null=True)
+    held_seconds = NumberAttribute(default=0)
 
 
 class LayerItem(Item):
@@ -142,6 +151,8 @@ class LayerItem(Item):
     max_failures = NumberAttribute()
     started_at = MomentAttribute(null=True)
     ended_at = MomentAttribute(null=True)
+    round = NumberAttribute(default=0)
+    pardoned = NamesAttribute(null=True)
 
 
 class ResourceItem(DueItem):
@@ -175,6 +186,8 @@ class ResourceItem(DueItem):
     handles = UnicodeAttribute(null=True)
     before = UnicodeAttribute(null=True)
     lag_seconds = NumberAttribute(null=True)
+    claimed_at = MomentAttribute(null=True)
+    held_seconds = NumberAttribute(default=0)
 
 
 class ApprovalItem(DueItem):

@@ -25,6 +25,8 @@ from dr_core.records import (
 LOST_AFTER = timedelta(seconds=45)
 # A transaction takes at most 100 actions: each resource is one, its event another, beside the execution's own.
 RESOURCES_PER_MOVE = 45
+# Nobody acts on them, and nothing of them is under way.
+NOT_BEGUN = frozenset({ResourceStatus.PENDING, ResourceStatus.REQUESTED, ResourceStatus.RETRY_WAIT})
 
 
 def on_execution(execution: Execution, **values: object) -> Change:
@@ -34,8 +36,8 @@ def on_execution(execution: Execution, **values: object) -> Change:
 
 
 def on_layer(layer: Layer, **values: object) -> Change:
-    """A change of a layer within the epoch that was read."""
-    return Change(Kind.LAYER, str(layer.number), {"status": layer.status, "epoch": layer.epoch}, values)
+    """A change of a layer within the epoch that was read, if none of its resources was requested since."""
+    return Change(Kind.LAYER, str(layer.number), {"status": layer.status, "epoch": layer.epoch, "round": layer.round}, values)
 
 
 def on_resource(resource: Resource, **values: object) -> Change:
@@ -52,6 +54,11 @@ def on_resource(resource: Resource, **values: object) -> Change:
 def on_approval(approval: Approval, **values: object) -> Change:
     """A change of the approval, bound to the manifest that it is for."""
     return Change(Kind.APPROVAL, "", {"status": approval.status, "manifest_sha256": approval.manifest_sha256}, values)
+
+
+def released(execution: Execution, now: datetime) -> dict[str, object]:
+    """The values with which a held execution runs on: how long it was held is kept."""
+    return {"held_at": None, "held_seconds": execution.held(now)}
 
 
 def end(execution: Execution, status: ExecutionStatus, now: datetime, detail: str, **values: object) -> tuple[Change, ...]:
@@ -97,6 +104,13 @@ def counts(resources: Iterable[Resource]) -> dict[str, int]:
 def text(moment: datetime) -> str:
     """A moment as it stands in an event: RFC 3339 with milliseconds, UTC."""
     return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def deadline_of(execution: Execution, resource: Resource, now: datetime) -> datetime | None:
+    """When the resource's time is over. While it waits for its turn, time in which the execution is held does not count."""
+    if resource.deadline_at is None or resource.status not in NOT_BEGUN:
+        return resource.deadline_at
+    return resource.deadline_at + timedelta(seconds=max(0.0, execution.held(now) - resource.held_seconds))
 
 
 def ended(

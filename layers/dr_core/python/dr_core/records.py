@@ -112,7 +112,8 @@ class Execution:
     """One run of one phase of one application. `current_layer` is the number of the open layer, 0 before the first.
 
     `preflight_at`: when its preflight was stored. A `dry_run` ends there, and nothing is changed. `requester_verified`: AWS has said who
-    `requested_by` is, by the signature of the request; else it is what the request says of itself.
+    `requested_by` is, by the signature of the request; else it is what the request says of itself. `held_at`:
+    since when it is PAUSED or FAILED, and begins nothing; `held_seconds`: how long it had been before.
     """
 
     id: str
@@ -139,11 +140,20 @@ class Execution:
     preflight_at: datetime | None = None
     outcome_detail: str = ""
     requester_verified: bool = False
+    held_at: datetime | None = None
+    held_seconds: float = 0.0
+
+    def held(self, now: datetime) -> float:
+        """How many seconds, up to `now`, nothing could begin because it was PAUSED or FAILED."""
+        return self.held_seconds + ((now - self.held_at).total_seconds() if self.held_at else 0.0)
 
 
 @dataclass(frozen=True, slots=True)
 class Layer:
-    """Resources that run in parallel. `epoch` rises each time a person re-opens the layer."""
+    """Resources that run in parallel. `epoch` rises each time a person re-opens the layer, `round` each time resources are requested.
+
+    `pardoned`: the ids of the resources whose failures a person knew of when they retried others: they no longer trip a fail-fast layer.
+    """
 
     number: int
     status: LayerStatus
@@ -153,6 +163,8 @@ class Layer:
     max_failures: int = 0
     started_at: datetime | None = None
     ended_at: datetime | None = None
+    round: int = 0
+    pardoned: frozenset[str] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,7 +184,9 @@ class Resource:
 
     `parameters` are as resolved, JSON text; `handles` what the module's act gave to its check, JSON text; `before` what the world was
     before the first act, JSON text. `lag_seconds`: the data not yet replicated when a failover began (None: nothing is, or it could
-    not be told); `max_lag_seconds`: the most that a planned one accepts.
+    not be told); `max_lag_seconds`: the most that a planned one accepts. `started_at`: when the operation's first step was claimed,
+    `claimed_at`: when the present attempt was. `held_seconds`: how long the execution had been held when the resource last began to wait
+    for its turn; for what is held meanwhile the deadline waits.
     """
 
     id: str
@@ -204,6 +218,8 @@ class Resource:
     handles: str | None = None
     before: str | None = None
     lag_seconds: float | None = None
+    claimed_at: datetime | None = None
+    held_seconds: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
