@@ -9,6 +9,7 @@ from typing import Any
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from dr_core.observability import logger, utc_now
+from dr_core.settings import optional
 from dr_engine.intake import intake
 from dr_engine.signed_requests import respond
 
@@ -16,4 +17,4 @@ from dr_engine.signed_requests import respond
 @logger.inject_lambda_context(clear_state=True)
 def lambda_handler(event: dict[str, Any], _context: LambdaContext) -> dict[str, object]:
     """Answer one request."""
-    return respond(event, intake(), utc_now).as_function_url()
+    return respond(event, intake(), utc_now, optional("BREAK_GLASS_PRINCIPALS").split(",")).as_function_url()

@@ -68,6 +68,7 @@ def _stories(desk: Desk) -> Iterator[str]:
     yield _is_cancelled(desk, _id("E"))
     yield _is_abandoned(desk, _id("F"))
     yield _is_refused(desk, _id("G"))
+    yield _is_forced_through(desk, _id("H"))
 
 
 def _id(letter: str) -> str:
@@ -132,6 +133,14 @@ def _is_refused(desk: Desk, execution_id: str) -> str:
     problem = Problem("storefront/Instantiate.json", "2", "application-tier", "parameters", message, remedy)
     refusal = Refusal(execution_id, "storefront", desk.now, [str(problem)], {})
     assert desk.table.refuse(refusal, HOME, None, [problem], desk.now)
+    return execution_id
+
+
+def _is_forced_through(desk: Desk, execution_id: str) -> str:
+    desk.request([_DATABASE], execution_id=execution_id)
+    principal = "arn:aws:sts::111122223333:assumed-role/BreakGlass/olga"
+    _after(desk, 40).move(Vote(True, principal, "nobody answers, the Region is down", SHA, channel="iam", break_glass=True))
+    _after(desk, 2).move(Command("cancel", "olga", "the Region is back"))
     return execution_id
 
 

@@ -80,7 +80,7 @@ def test_regions_of_every_partition(region: str) -> None:
                 ("regions.primary", "must match pattern '^[a-z]{2}(-[a-z]+)+-\\d$'", PRIMARY),
                 ("regions.standby", "must match pattern '^[a-z]{2}(-[a-z]+)+-\\d$'", STANDBY),
                 ("aplication", "unknown key", "did you mean application?"),
-                ("owner", "unknown key", "known here: $schema, application, regions, preflight"),
+                ("owner", "unknown key", "known here: $schema, application, regions, preflight, approvers, approval"),
             ],
         ),
     ],

@@ -34,7 +34,14 @@ def test_approved_execution_opens_its_first_layer_and_requests_its_resources() -
     assert (story.approval.status, story.approval.approver, story.approval.reason) == ("APPROVED", "ann", "looks right")
     assert (story.layer(3).status, story.layer(7).status) == ("RUNNING", "PENDING")
     assert story.statuses(3) == ["REQUESTED", "REQUESTED"]
-    assert story.events()[1:] == ["Approval Granted", "Execution Started", "Layer Started", "Resource Requested", "Resource Requested"]
+    assert story.events()[1:] == [
+        "Vote Recorded",
+        "Approval Granted",
+        "Execution Started",
+        "Layer Started",
+        "Resource Requested",
+        "Resource Requested",
+    ]
     assert story.last("Execution Started").fields == {"layersTotal": 2}
     assert story.last("Layer Started").fields == {"layer": 3, "epoch": 0, "resources": 2}
 

@@ -45,7 +45,14 @@ def test_advance_takes_every_step_that_the_state_leads_to(cloud: Cloud) -> None:
     state = flow.advance(cloud.table, ID, cloud.clock)
     assert state and state.execution.status is ExecutionStatus.RUNNING
     assert [resource.status for resource in state.resources] == [ResourceStatus.REQUESTED] * 2
-    assert cloud.events()[1:] == ["Approval Granted", "Execution Started", "Layer Started", "Resource Requested", "Resource Requested"]
+    assert cloud.events()[1:] == [
+        "Vote Recorded",
+        "Approval Granted",
+        "Execution Started",
+        "Layer Started",
+        "Resource Requested",
+        "Resource Requested",
+    ]
 
 
 def test_advance_twice_is_once(cloud: Cloud) -> None:

@@ -35,6 +35,7 @@ def test_writes_each_event_once_as_it_comes(desk: Desk) -> None:
         "Execution Requested",
         "Preflight Completed",
         "Approval Requested",
+        "Vote Recorded",
         "Approval Granted",
         "Execution Started",
         "Layer Started",
@@ -51,8 +52,8 @@ def test_writes_each_event_once_as_it_comes(desk: Desk) -> None:
         "Execution Completed",
     ]
     assert lines[0] == "12:00:00     +0.0s Execution Requested  by olga (unplanned)"
-    assert lines[9] == "12:00:01     +1.3s Resource Succeeded   database-tier (AuroraMySQL)  in 0.7 s"
-    assert lines[14] == "12:00:01     +1.6s Resource Succeeded   [red]web[/red] (ECS)  in 0.0 s"
+    assert lines[10] == "12:00:01     +1.3s Resource Succeeded   database-tier (AuroraMySQL)  in 0.7 s"
+    assert lines[15] == "12:00:01     +1.6s Resource Succeeded   [red]web[/red] (ECS)  in 0.0 s"
     assert lines[-1] == "ACTIVATE of storefront in us-west-2 (unplanned)  SUCCEEDED  1.6 s"
 
 

@@ -7,11 +7,15 @@ from typing import Any
 import boto3
 import pytest
 
-from dr_core.records import ApprovalStatus, ExecutionStatus, LayerStatus
+from dr_core import flow
+from dr_core.approval_plan import plan_digest
+from dr_core.records import ApprovalStatus, Approver, ExecutionStatus, LayerStatus
+from tests.support import deployed
 from tests.support.control_plane import HOME, ID, OTHER, SHA, T0, Cloud, a_layer, a_resource, an_approval, an_execution
 from tests.support.deployed import BUCKET, Function, on_bus
 
 Functions = Callable[[str], Function]
+ANN = "arn:aws:sts::123456789012:assumed-role/operator/ann"
 OLGA = "arn:aws:sts::123456789012:assumed-role/operator/olga"
 REQUEST = {"application": "shop", "phase": "INSTANTIATE", "sourceRegion": OTHER, "targetRegion": HOME, "reason": "drill"}
 MANIFEST = [
@@ -196,13 +200,94 @@ def test_a_command_to_nobody_or_one_that_is_no_command(function: Functions, clou
 
 def test_a_vote_is_that_of_the_principal(function: Functions, cloud: Cloud) -> None:
     waiting(cloud)
-    assert post(function, "Vote Requested", VOTE) == (200, {"executionId": ID, "decision": "approve", "approver": OLGA})
+    said_of = {"executionId": ID, "decision": "approve", "approver": ANN, "status": "APPROVED", "votes": 1, "quorum": 1}
+    assert post(function, "Vote Requested", VOTE, arn=ANN) == (200, said_of)
     approval = cloud.table.approval(ID)
-    assert approval and (approval.status, approval.approver, approval.reason) == (ApprovalStatus.APPROVED, OLGA, "seen")
+    assert approval and (approval.status, approval.approver, approval.reason) == (ApprovalStatus.APPROVED, ANN, "seen")
     granted = next(json.loads(one.detail) for one in cloud.table.timeline(ID) if one.detail_type == "Approval Granted")
-    assert (granted["approver"], granted["channel"]) == (OLGA, "iam")
+    assert (granted["approver"], granted["channel"]) == (ANN, "iam")
     status, said = post(function, "Vote Requested", {**VOTE, "decision": "reject"})
     assert status == 409 and "APPROVED" in said["detail"]
+
+
+def test_who_asked_does_not_approve(function: Functions, cloud: Cloud) -> None:
+    waiting(cloud)
+    status, said = post(function, "Vote Requested", VOTE)
+    assert status == 409 and "somebody else has to" in said["detail"]
+
+
+def test_a_manifest_that_changed_after_the_request_voids_the_approval(function: Functions, cloud: Cloud) -> None:
+    """One byte is enough; the execution ends, its locks are free, and both say why."""
+    _, made = post(function, "Execution Requested", REQUEST)
+    digest = cloud.table.approval(made["executionId"])
+    assert digest
+    body = json.dumps(MANIFEST)
+    boto3.client("s3").put_object(Bucket=BUCKET, Key="shop/Instantiate.json", Body=body + " ")
+    vote = {**VOTE, "executionId": made["executionId"], "manifestSha256": digest.manifest_sha256}
+    status, said = post(function, "Vote Requested", vote, arn=ANN)
+    why = "the manifest shop/Instantiate.json was changed after the request"
+    assert (status, said["detail"]) == (409, f"{why}: this approval is void, request the execution again")
+    flow.advance(cloud.table, made["executionId"], cloud.clock)
+    state = cloud.table.load(made["executionId"])
+    assert state and (state.execution.status, state.execution.outcome_detail) == (ExecutionStatus.EXPIRED, why)
+    assert cloud.table.locked_by("shop", (HOME, OTHER)) == {}
+    boto3.client("s3").put_object(Bucket=BUCKET, Key="shop/Instantiate.json", Body=body)
+    assert post(function, "Vote Requested", vote, arn=ANN)[0] == 409, "what is void stays void"
+
+
+def test_a_manifest_that_did_not_change_is_approved(function: Functions, cloud: Cloud) -> None:
+    _, made = post(function, "Execution Requested", REQUEST)
+    approval = cloud.table.approval(made["executionId"])
+    assert approval
+    vote = {**VOTE, "executionId": made["executionId"], "manifestSha256": approval.manifest_sha256}
+    assert post(function, "Vote Requested", vote, arn=ANN)[1]["status"] == "APPROVED"
+
+
+def test_a_plan_that_changed_after_it_was_shown_voids_the_approval(function: Functions, cloud: Cloud) -> None:
+    report = {"resourceId": "0001-001", "calls": [{"action": "ecs:UpdateService"}], "mayAlsoCall": [], "irreversible": False}
+    shown = plan_digest([a_resource()], [report])
+    assert cloud.table.create(an_execution(), [a_layer()], [a_resource()], an_approval(plan_sha256=shown), T0)
+    cloud.table.keep_preflight(ID, {"0001-001": {**report, "calls": [{"action": "ecs:DeleteService"}]}}, T0)
+    status, said = post(function, "Vote Requested", {**VOTE, "planSha256": shown}, arn=ANN)
+    assert status == 409 and said["detail"].startswith("the plan was changed after it was shown")
+    approval = cloud.table.approval(ID)
+    assert approval and (approval.status, approval.reason) == ("EXPIRED", "the plan was changed after it was shown")
+
+
+@pytest.mark.parametrize(("shown", "status"), [("right", 200), ("f" * 64, 409), (None, 200)])
+def test_a_vote_is_on_the_plan_that_was_shown(function: Functions, cloud: Cloud, shown: str | None, status: int) -> None:
+    digest = plan_digest([a_resource()], [])
+    assert cloud.table.create(an_execution(), [a_layer()], [a_resource()], an_approval(plan_sha256=digest), T0)
+    body = {**VOTE, **({"planSha256": digest if shown == "right" else shown} if shown else {})}
+    assert post(function, "Vote Requested", body, arn=ANN)[0] == status
+
+
+@pytest.mark.parametrize("allowed", [OLGA, "arn:aws:sts::123456789012:assumed-role/operator/*", f"arn:aws:iam::1:user/x,{OLGA}"])
+def test_break_glass(
+    function: Functions, cloud: Cloud, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], allowed: str
+) -> None:
+    """By a listed principal, though it is their own request and two were needed; nobody can overlook it."""
+    people = (Approver("ann", email="a@x.org"), Approver("bob", email="b@x.org"))
+    assert cloud.table.create(an_execution(), [a_layer()], [a_resource()], an_approval(quorum=2, approvers=people), T0)
+    handler = function("accept_request")
+    monkeypatch.setitem(deployed._STANDS_FOR, "BreakGlassPrincipals", allowed)
+    answer = handler.invoke(signed({"detail-type": "Vote Requested", "detail": {**VOTE, "breakGlass": True}}))
+    assert (answer["statusCode"], json.loads(answer["body"])["status"]) == (200, "APPROVED")
+    assert cloud.events()[1:] == ["Vote Recorded", "Approval Bypassed", "Approval Granted"]
+    bypassed = next(json.loads(one.detail) for one in cloud.table.timeline(ID) if one.detail_type == "Approval Bypassed")
+    assert {"actor": OLGA, "reason": "seen", "votes": 1, "quorum": 2, "requestedBy": "olga"}.items() <= bypassed.items()
+    printed = capsys.readouterr().out
+    assert '"BreakGlass":[1.0]' in printed.replace(" ", "") and '"service":"dr-orchestrator"' in printed.replace(" ", "")
+
+
+@pytest.mark.parametrize("allowed", ["-", "arn:aws:iam::123456789012:user/olga", "arn:aws:sts::123456789012:assumed-role/operator/ann"])
+def test_break_glass_is_for_those_who_are_listed(function: Functions, cloud: Cloud, monkeypatch: pytest.MonkeyPatch, allowed: str) -> None:
+    waiting(cloud)
+    handler = function("accept_request")
+    monkeypatch.setitem(deployed._STANDS_FOR, "BreakGlassPrincipals", allowed)
+    answer = handler.invoke(signed({"detail-type": "Vote Requested", "detail": {**VOTE, "breakGlass": True}}))
+    assert answer["statusCode"] == 403 and "BreakGlassPrincipals" in answer["body"]
+    assert cloud.events() == ["Execution Requested"]
 
 
 @pytest.mark.parametrize(

@@ -1,20 +1,25 @@
 """An application's registration, `<application>/application.json` beside its manifests: its Regions, and how it is looked after.
 
-Such as `{"application": "storefront", "regions": {"primary": "us-east-1", "standby": "us-west-2"}}`.
+Such as `{"application": "storefront", "regions": {"primary": "us-east-1", "standby": "us-west-2"}}`. `approvers` and `approval` say who
+decides on its phases; without them one person does, whoever a channel lets in.
 
 `python -m dr_core.application > manifests/application.schema.json` writes its JSON Schema, for editors.
 """
 
 import json
 import sys
+from collections.abc import Iterator
+from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
 from pydantic_core import PydanticCustomError
 
 from dr_core.errors import InvalidInputError, Problem
 from dr_core.events import Name, Region
-from dr_core.findings import Finding, dotted, explain, shown
+from dr_core.findings import Finding, dotted, explain, shown, suggestion
 from dr_core.json_document import NotJsonError, read_json
+from dr_core.phases import Phase
+from dr_core.records import Approver
 
 FILE_NAME = "application.json"
 
@@ -39,6 +44,44 @@ class Regions(_Model):
         return self
 
 
+PersonName = Annotated[str, StringConstraints(min_length=1, max_length=64, pattern=r"^[^\x00-\x1f,;]+$")]
+Identity = Annotated[str, StringConstraints(min_length=1, max_length=256)]
+_IDENTITIES = {"email": "email", "slack_user_id": "slackUserId", "principal": "principal", "subject": "subject"}
+
+
+class Person(_Model):
+    """Somebody who may be asked to approve, with the identities under which the channels know them."""
+
+    name: PersonName = Field(description="as people call them; each name once")
+    email: Annotated[str, StringConstraints(pattern=r"^[^@\s]+@[^@\s]+$", max_length=254)] | None = Field(
+        None, description="such as ann@example.com: where requests are mailed to, and who they are to an OpenID provider"
+    )
+    slack_user_id: Annotated[str, StringConstraints(pattern=r"^[UW][A-Z0-9]{2,20}$")] | None = Field(
+        None, alias="slackUserId", description="the member ID of their Slack profile, such as U012AB3CD"
+    )
+    principal: Annotated[str, StringConstraints(pattern=r"^arn:aws[a-z-]*:(iam|sts)::\d{12}:(user|assumed-role)/.+$")] | None = Field(
+        None,
+        description="the ARN of the IAM user or the role session, such as arn:aws:sts::111111111111:assumed-role/Operator/ann; "
+        "`aws sts get-caller-identity` prints it",
+    )
+    subject: Identity | None = Field(None, description="who they are to the OpenID provider: the sub of their ID token")
+
+    @model_validator(mode="after")
+    def _is_somebody(self) -> "Person":
+        if not any(getattr(self, name) for name in _IDENTITIES):
+            remedy = f"add one of {', '.join(_IDENTITIES.values())}"
+            raise PydanticCustomError("approver", "no channel knows this approver", {"remedy": remedy})
+        return self
+
+
+class PhaseApproval(_Model):
+    """Who decides on one phase."""
+
+    quorum: int = Field(1, ge=1, le=10, description="how many different people must approve, 1 to 10; 2 is wise for ACTIVATE and CLEANUP")
+    approvers: tuple[PersonName, ...] | None = Field(None, min_length=1, description="names of approvers; without it, all of them")
+    escalate: tuple[PersonName, ...] = Field((), description="names of approvers who are asked when half of the time is over")
+
+
 class Application(_Model):
     """An application, as it is registered."""
 
@@ -46,6 +89,39 @@ class Application(_Model):
     application: Name = Field(description="as its folder is called: letters, digits, - and _, at most 64")
     regions: Regions = Field(description='{"primary": "us-east-1", "standby": "us-west-2"}')
     preflight: bool = Field(True, description="true or false: whether the application takes part in the scheduled preflight")
+    approvers: tuple[Person, ...] = Field((), max_length=50, description='such as [{"name": "ann", "email": "ann@example.com"}]')
+    approval: dict[Phase, PhaseApproval] = Field({}, description='such as {"ACTIVATE": {"quorum": 2, "approvers": ["ann", "bob"]}}')
+
+    def misfits(self) -> Iterator[Finding]:
+        """What is wrong between approvers and approvals, each right in itself."""
+        for attribute, key in {"name": "name", **_IDENTITIES}.items():
+            seen: set[str] = set()
+            for index, one in enumerate(self.approvers):
+                value = (getattr(one, attribute) or "").casefold()
+                if value and value in seen:
+                    what = f"another approver has this {key} too: one person would count twice"
+                    yield Finding(("approvers", index, key), what, "make them one approver, or correct it")
+                seen.add(value)
+        known = {one.name for one in self.approvers}
+        for phase, rule in self.approval.items():
+            for key, names in (("approvers", rule.approvers or ()), ("escalate", rule.escalate)):
+                for index, name in enumerate(names):
+                    if name not in known:
+                        remedy = suggestion(name, sorted(known)) if known else 'name them in "approvers"'
+                        yield Finding(("approval", phase, key, index), f"{shown(name)} is not one of the approvers", remedy)
+            able = (known if rule.approvers is None else set(rule.approvers) | set(rule.escalate)) & known
+            if rule.quorum > 1 and rule.quorum > len(able):
+                what = f"{rule.quorum} people must approve, and only {len(able)} may"
+                yield Finding(("approval", phase, "quorum"), what, "name more approvers, or ask for fewer")
+
+    def who_decides(self, phase: Phase) -> tuple[int, tuple[Approver, ...]]:
+        """The quorum of a phase and those who may approve it; nobody means whoever a channel lets in."""
+        rule = self.approval.get(phase, PhaseApproval())
+        first = {one.name for one in self.approvers} - set(rule.escalate) if rule.approvers is None else set(rule.approvers)
+        chosen = [one for one in self.approvers if one.name in first or one.name in rule.escalate]
+        return rule.quorum, tuple(
+            Approver(one.name, one.email, one.slack_user_id, one.principal, one.subject, escalation=one.name not in first) for one in chosen
+        )
 
 
 def read_application(file: str, data: bytes, application: str | None = None) -> Application:
@@ -64,6 +140,7 @@ def read_application(file: str, data: bytes, application: str | None = None) -> 
         made = Application.model_validate(document)
     except ValidationError as error:
         findings += explain(error, document, Application, synonyms=_SYNONYMS)
+    findings += made.misfits() if made else ()
     named = document.get("application")
     if application and isinstance(named, str) and named.strip() != application:
         what = f"the registration is of {shown(named)}, and stands with {application}"

@@ -83,7 +83,8 @@ def _decide(state: State, token: LinkToken, form: Mapping[str, str], table: Tabl
     decision, approver = form.get("decision"), _typed(form.get("approver", ""), 100)
     if decision not in ("approve", "reject") or not approver:
         return Response(400, "Nothing was decided", "Choose approve or reject, and give your name.")
-    vote = Vote(decision == "approve", approver, _typed(form.get("reason", ""), 500), token.manifest_sha256)
+    plan = (state.approval.plan_sha256 if state.approval else None) or ""
+    vote = Vote(decision == "approve", approver, _typed(form.get("reason", ""), 500), token.manifest_sha256, plan)
     try:
         moved = flow.follow(table, state, vote, clock)
     except NotAllowedError as error:

@@ -112,14 +112,19 @@ class CommandRequested(BaseModel):
 
 
 class VoteRequested(BaseModel):
-    """A person's decision on an execution, for the manifest with that SHA-256; who they are says only the signature it came with."""
+    """A person's decision on an execution, for the manifest with that SHA-256; who they are says only the signature it came with.
+
+    `planSha256`: of the plan that they were shown; left out, they decide on whatever it is. `breakGlass`: without quorum and four eyes.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True, alias_generator=to_camel)
 
     execution_id: ExecutionId
     decision: Literal["approve", "reject"]
     manifest_sha256: Annotated[str, StringConstraints(min_length=1, max_length=64)]
+    plan_sha256: Annotated[str, StringConstraints(min_length=1, max_length=64)] | None = None
     reason: Annotated[str, StringConstraints(strip_whitespace=True, max_length=512)] = ""
+    break_glass: StrictBool = False
 
     @classmethod
     def parse(cls, detail: object) -> "VoteRequested":

@@ -10,7 +10,8 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import singledispatch
 
-from dr_core.commands import Command, NotAllowedError, obey
+from dr_core import approval_rules
+from dr_core.commands import Command, obey
 from dr_core.errors import ErrorClass
 from dr_core.moves import (
     LOST_AFTER,
@@ -23,7 +24,6 @@ from dr_core.moves import (
     ended,
     error_fields,
     move_of,
-    on_approval,
     on_execution,
     on_layer,
     on_resource,
@@ -139,38 +139,13 @@ def _(trigger: Preflown, state: State, now: datetime) -> Move | None:
     if execution.status is not ExecutionStatus.PENDING_APPROVAL or approval is None:
         return None
     flown = on_execution(execution, preflight_at=now)
-    if approval.status is not ApprovalStatus.PENDING or approval.asked_at is not None:
+    if approval.status is not ApprovalStatus.PENDING or approval_rules.is_being_asked(approval):
         return Move((flown,), (completed,))  # it came late: people were asked without it
-    return Move((flown, on_approval(approval)), (completed, Event(DetailType.APPROVAL_REQUESTED)))
+    return Move((flown, approval_rules.show(approval, trigger.plan_sha256)), (completed, Event(DetailType.APPROVAL_REQUESTED)))
 
 
 def _follow_approval(state: State, now: datetime) -> Move | None:
-    execution, approval, first = state.execution, state.approval, state.next_layer()
-    if approval is None or first is None:
-        return None
-    if approval.status is ApprovalStatus.PENDING:
-        return _decide(Expire(), state, now) if now >= approval.expires_at else None
-    if approval.status is ApprovalStatus.APPROVED:
-        return Move(
-            (
-                on_execution(
-                    execution, status=ExecutionStatus.RUNNING, current_layer=first.number, started_at=now, due_at=now + LOST_AFTER
-                ),
-                on_approval(approval),
-                on_layer(first, status=LayerStatus.RUNNING, started_at=now),
-            ),
-            (
-                Event(DetailType.EXECUTION_STARTED, {"layersTotal": execution.layers_total}),
-                Event(DetailType.LAYER_STARTED, {"layer": first.number, "epoch": first.epoch, "resources": first.total}),
-            ),
-        )
-    rejected = approval.status is ApprovalStatus.REJECTED
-    status = ExecutionStatus.REJECTED if rejected else ExecutionStatus.EXPIRED
-    why = (
-        f"rejected by {approval.approver}: {approval.reason}" if rejected else f"nobody decided by {approval.expires_at:%Y-%m-%d %H:%M:%SZ}"
-    )
-    detail_type = DetailType.EXECUTION_REJECTED if rejected else DetailType.EXECUTION_EXPIRED
-    return Move((*end(execution, status, now, why), on_approval(approval)), (Event(detail_type, {"outcome": status, "reason": why}),))
+    return approval_rules.follow(state, now)
 
 
 def _advance(state: State, now: datetime) -> Move | None:
@@ -535,51 +510,24 @@ def _waiting_event(resource: Resource) -> Event:
     return about(resource, DetailType.RESOURCE_WAITING, checkNo=resource.check_no + 1)
 
 
-# --- the approval ---
+# --- the approval: its rules stand in `approval_rules` ---
 
 
 @_decide.register
 def _(trigger: TokenHeld, state: State, now: datetime) -> Move | None:
-    approval = state.approval
-    if approval is None or approval.status is not ApprovalStatus.PENDING:
-        return None
-    return Move((on_approval(approval, task_token=trigger.task_token),))
+    return approval_rules.hold_token(trigger, state)
 
 
 @_decide.register
 def _(trigger: Asked, state: State, now: datetime) -> Move | None:
-    approval = state.approval
-    if approval is None or approval.status is not ApprovalStatus.PENDING or approval.asked_at is not None:
-        return None
-    return Move((on_approval(approval, asked_at=now, due_at=approval.expires_at),))
+    return approval_rules.note_asked(state, now)
 
 
 @_decide.register
 def _(trigger: Vote, state: State, now: datetime) -> Move | None:
-    approval = state.approval
-    if approval is None or state.execution.status is not ExecutionStatus.PENDING_APPROVAL:
-        raise NotAllowedError(f"execution {state.execution.id} is {state.execution.status}: there is nothing to decide")
-    if approval.status is not ApprovalStatus.PENDING:
-        by = f" by {approval.approver}" if approval.approver else ""
-        raise NotAllowedError(f"this request is already {approval.status}{by}")
-    if now >= approval.expires_at:
-        raise NotAllowedError(f"this request expired at {approval.expires_at:%Y-%m-%d %H:%M:%SZ}")
-    if trigger.manifest_sha256 != approval.manifest_sha256:
-        raise NotAllowedError("the manifest is not the one that was shown: request the execution again")
-    status = ApprovalStatus.APPROVED if trigger.approve else ApprovalStatus.REJECTED
-    detail_type = DetailType.APPROVAL_GRANTED if trigger.approve else DetailType.APPROVAL_REJECTED
-    return Move(
-        (on_approval(approval, status=status, approver=trigger.approver, reason=trigger.reason, decided_at=now, due_at=None),),
-        (Event(detail_type, {"approver": trigger.approver, "channel": trigger.channel, "reason": trigger.reason}),),
-    )
+    return approval_rules.vote(trigger, state, now)
 
 
 @_decide.register
 def _(trigger: Expire, state: State, now: datetime) -> Move | None:
-    approval = state.approval
-    if approval is None or approval.status is not ApprovalStatus.PENDING:
-        return None
-    return Move(
-        (on_approval(approval, status=ApprovalStatus.EXPIRED, decided_at=now, due_at=None),),
-        (Event(DetailType.APPROVAL_EXPIRED, {"expiresAt": text(approval.expires_at)}),),
-    )
+    return approval_rules.expire(trigger, state, now)

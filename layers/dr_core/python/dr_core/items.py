@@ -18,6 +18,7 @@ Index `due`: what must be looked at, when (sparse). Index `app`: an application'
 """
 
 import json
+from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Any
 
@@ -28,7 +29,7 @@ from pynamodb.models import Model
 
 from dr_core.errors import ErrorClass
 from dr_core.moves import text
-from dr_core.records import Failure
+from dr_core.records import Approver, Ballot, Failure
 
 EXECUTION_SK = "META"
 APPROVAL_SK = "APPR"
@@ -68,6 +69,31 @@ class NamesAttribute(UnicodeSetAttribute):
 
     def deserialize(self, value: Any) -> Any:
         return frozenset(value)
+
+
+class ApproversAttribute(Attribute[tuple[Approver, ...]]):
+    """Who may decide, as JSON text."""
+
+    attr_type = STRING
+
+    def serialize(self, value: tuple[Approver, ...]) -> str:
+        return json.dumps([{name: each for name, each in asdict(one).items() if each} for one in value], ensure_ascii=False)
+
+    def deserialize(self, value: str) -> tuple[Approver, ...]:
+        return tuple(Approver(**one) for one in json.loads(value))
+
+
+class BallotsAttribute(Attribute[tuple[Ballot, ...]]):
+    """The votes so far, as JSON text."""
+
+    attr_type = STRING
+
+    def serialize(self, value: tuple[Ballot, ...]) -> str:
+        return json.dumps([{**asdict(one), "at": text(one.at)} for one in value], ensure_ascii=False)
+
+    def deserialize(self, value: str) -> tuple[Ballot, ...]:
+        raw: list[dict[str, Any]] = json.loads(value)
+        return tuple(Ballot(**{**one, "at": datetime.fromisoformat(one["at"]).astimezone(UTC)}) for one in raw)
 
 
 class DueIndex(GlobalSecondaryIndex[Any]):  # type: ignore[no-untyped-call]
@@ -126,6 +152,7 @@ class ExecutionItem(DueItem):
     fence = NumberAttribute()
     manifest_sha256 = UnicodeAttribute()
     manifest_version_id = UnicodeAttribute()
+    manifest_key = UnicodeAttribute(null=True)
     requested_by = UnicodeAttribute()
     reason = UnicodeAttribute()
     requested_at = MomentAttribute()
@@ -197,6 +224,10 @@ class ApprovalItem(DueItem):
     expires_at = MomentAttribute()
     manifest_sha256 = UnicodeAttribute()
     requester = UnicodeAttribute()
+    quorum = NumberAttribute(default=1)
+    approvers = ApproversAttribute(default=())
+    votes = BallotsAttribute(default=())
+    plan_sha256 = UnicodeAttribute(null=True)
     asked_at = MomentAttribute(null=True)
     task_token = UnicodeAttribute(null=True)
     approver = UnicodeAttribute(null=True)

@@ -111,9 +111,9 @@ class ApprovalStatus(StrEnum):
 class Execution:
     """One run of one phase of one application. `current_layer` is the number of the open layer, 0 before the first.
 
-    `preflight_at`: when its preflight was stored. A `dry_run` ends there, and nothing is changed. `requester_verified`: AWS has said who
-    `requested_by` is, by the signature of the request; else it is what the request says of itself. `held_at`:
-    since when it is PAUSED or FAILED, and begins nothing; `held_seconds`: how long it had been before.
+    `manifest_key`: where its manifest lies in the bucket. `preflight_at`: when its preflight was stored. A `dry_run` ends there, and
+    nothing is changed. `requester_verified`: AWS has said who `requested_by` is, by the signature of the request; else it is what the
+    request says of itself. `held_at`: since when it is PAUSED or FAILED, and begins nothing; `held_seconds`: how long it had been before.
     """
 
     id: str
@@ -132,6 +132,7 @@ class Execution:
     requested_by: str
     reason: str
     requested_at: datetime
+    manifest_key: str | None = None
     started_at: datetime | None = None
     ended_at: datetime | None = None
     due_at: datetime | None = None
@@ -223,13 +224,50 @@ class Resource:
 
 
 @dataclass(frozen=True, slots=True)
+class Approver:
+    """A person who may decide, and the identities by which channels know them. `escalation`: asked only when others do not answer."""
+
+    name: str
+    email: str | None = None
+    slack_user_id: str | None = None
+    principal: str | None = None
+    subject: str | None = None
+    escalation: bool = False
+
+
+Channel = Literal["page", "slack", "iam", "oidc"]
+
+
+@dataclass(frozen=True, slots=True)
+class Ballot:
+    """One person's vote, as it was recorded. `identity`: as the channel knows them."""
+
+    approve: bool
+    approver: str
+    channel: Channel
+    identity: str
+    reason: str
+    at: datetime
+    break_glass: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Approval:
-    """The decision on an execution. `asked_at` is set once the request has gone out; `task_token` lets the state machine go on."""
+    """The decision on an execution. `asked_at` is set once the request has gone out; `task_token` lets the state machine go on.
+
+    `approvers`: who may decide, as configured when it was requested; empty means whoever a channel lets in. `quorum`: how many of them
+    must approve. `plan_sha256`: of the plan that people are shown (`approval_plan.plan_digest`), None until there is something to show.
+    `approver` and `reason` are of those whose votes decided it.
+    """
 
     status: ApprovalStatus
     expires_at: datetime
     manifest_sha256: str
     requester: str
+    quorum: int = 1
+    approvers: tuple[Approver, ...] = ()
+    votes: tuple[Ballot, ...] = ()
+    plan_sha256: str | None = None
     asked_at: datetime | None = None
     task_token: str | None = None
     approver: str | None = None
@@ -321,6 +359,8 @@ class DetailType(StrEnum):
     EXECUTION_EXPIRED = "Execution Expired"
     EXECUTION_ABANDONED = "Execution Abandoned"
     APPROVAL_REQUESTED = "Approval Requested"
+    APPROVAL_BYPASSED = "Approval Bypassed"
+    VOTE_RECORDED = "Vote Recorded"
     APPROVAL_GRANTED = "Approval Granted"
     APPROVAL_REJECTED = "Approval Rejected"
     APPROVAL_EXPIRED = "Approval Expired"
@@ -343,4 +383,5 @@ class DetailType(StrEnum):
     @property
     def source(self) -> str:
         """The event's `source`: `dr.execution`, `dr.preflight`, `dr.approval`, `dr.command`, `dr.layer` or `dr.resource`."""
-        return f"dr.{self.split()[0].lower()}"
+        first = self.split()[0].lower()
+        return "dr.approval" if first == "vote" else f"dr.{first}"

@@ -17,6 +17,7 @@ Name = Literal[
     "APPROVAL_STATE_MACHINE_ARN",
     "APPROVAL_TOPIC_ARN",
     "SIGNING_SECRET_ARN",
+    "BREAK_GLASS_PRINCIPALS",
     "FIRST_CHECK_SECONDS",
     "ADVANCE_QUEUE_URL",
     "START_QUEUE_URL",
@@ -38,3 +39,12 @@ def setting(name: Name) -> str:
     if not value:
         raise SettingMissingError(f"environment variable {name} is not set: template.yaml gives it to the functions that need it")
     return value
+
+
+NONE = "-"
+
+
+def optional(name: Name) -> str:
+    """The same for what a stack may do without: empty where the template gives `-`."""
+    value = setting(name)
+    return "" if value == NONE else value

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from dr_core.commands import Command
-from dr_core.records import Failure
+from dr_core.records import Channel, Failure
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,33 +72,42 @@ class Checked:
 
 @dataclass(frozen=True, slots=True)
 class Preflown:
-    """Preflight is through and its reports are stored: how much stands in the way, and how many calls the acts would make."""
+    """Preflight is through and its reports are stored: how much stands in the way, and how many calls the acts would make.
+
+    `plan_sha256`: of the plan that people are to be shown; empty where nobody decides on it.
+    """
 
     errors: int
     warnings: int
     calls: int
     lag_seconds: float | None = None
+    plan_sha256: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Vote:
-    """A person decides on the approval; it binds to the manifest that they were shown.
+    """A person decides on the approval; it binds to the manifest and to the plan that they were shown.
 
-    `channel`: how they were known: "page", by whoever has the link; "iam", by AWS, from the signature of their request.
+    `approver`: who it is, as `channel` knows them: on the page the name that the link is made out to, in Slack the user's id, for IAM the
+    principal's ARN, for OIDC the subject or the e-mail address. `break_glass`: quorum and four eyes do not count; whoever makes the vote
+    has looked whether this principal may.
     """
 
     approve: bool
     approver: str
     reason: str
     manifest_sha256: str
-    channel: Literal["page", "iam"] = "page"
+    plan_sha256: str = ""
+    channel: Channel = "page"
+    break_glass: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class TokenHeld:
-    """The approval state machine waits, holding `task_token`."""
+    """The approval state machine waits, holding `task_token`. `plan_sha256`: of what people are about to be shown."""
 
     task_token: str
+    plan_sha256: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +117,9 @@ class Asked:
 
 @dataclass(frozen=True, slots=True)
 class Expire:
-    """Nobody decided in time."""
+    """Nobody decided in time, or for `reason` there is nothing to decide any more."""
+
+    reason: str = ""
 
 
 Trigger = Wake | Claim | Captured | Started | Checked | Preflown | Vote | TokenHeld | Asked | Expire | Command

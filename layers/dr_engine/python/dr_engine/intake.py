@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING
 
 import boto3
 
+from dr_core.application import FILE_NAME, read_application
 from dr_core.errors import InvalidInputError, Problem
 from dr_core.events import ExecutionRequested, Incoming, execution_id, printable
 from dr_core.observability import logger
 from dr_core.phases import Mode
-from dr_core.records import Approval, ApprovalStatus, Execution, ExecutionStatus
+from dr_core.records import Approval, ApprovalStatus, Approver, Execution, ExecutionStatus
 from dr_core.references import REFERENCE_ACTIONS, Resolver
 from dr_core.settings import setting
 from dr_core.state import LockedError, Refusal, Table, table
@@ -78,6 +79,7 @@ class Intake:
             if holders:
                 raise InvalidInputError([_locked(request, ", ".join(sorted(holders)))])
         body, version_id = self._manifest(request)
+        quorum, approvers = self._who_decides(request)
         planned = self._plan(identity, request, body)
         digest = hashlib.sha256(body).hexdigest()
         expires_at = now + timedelta(seconds=self.approval_seconds)
@@ -95,6 +97,7 @@ class Intake:
             fence=1,
             manifest_sha256=digest,
             manifest_version_id=version_id,
+            manifest_key=request.manifest_key,
             requested_by=request.requested_by,
             reason=request.reason,
             requested_at=now,
@@ -103,7 +106,8 @@ class Intake:
             dry_run=request.dry_run,
             requester_verified=verified,
         )
-        approval = None if request.dry_run else Approval(ApprovalStatus.PENDING, expires_at, digest, request.requested_by, due_at=now)
+        waiting = Approval(ApprovalStatus.PENDING, expires_at, digest, request.requested_by, quorum=quorum, approvers=approvers, due_at=now)
+        approval = None if request.dry_run else waiting
         try:
             created = self.table.create(execution, planned.layers, planned.resources, approval, now)
         except LockedError as error:
@@ -113,14 +117,32 @@ class Intake:
     def _manifest(self, request: ExecutionRequested) -> tuple[bytes, str]:
         """The manifest's bytes and their version. Raises InvalidInputError when there is none."""
         key = request.manifest_key
+        found = self._object(key)
+        if found is None:
+            remedy = f"publish it to s3://{self.manifest_bucket}/{key}"
+            what = f"{request.application} has no manifest for {request.phase}"
+            raise InvalidInputError([Problem(key, "", "", "", what, remedy)])
+        return found
+
+    def _who_decides(self, request: ExecutionRequested) -> tuple[int, tuple[Approver, ...]]:
+        """The quorum and the approvers, as registered now. Raises InvalidInputError when the registration is wrong."""
+        key = f"{request.application}/{FILE_NAME}"
+        found = self._object(key)
+        return read_application(key, found[0], request.application).who_decides(request.phase) if found else (1, ())
+
+    def manifest_now(self, key: str) -> bytes | None:
+        """The manifest that is published under `key` now; None where there is none."""
+        found = self._object(key)
+        return found[0] if found else None
+
+    def _object(self, key: str) -> tuple[bytes, str] | None:
+        """The bytes of an object of the manifest bucket and their version; None where there is none."""
         try:
             answer = self.s3.get_object(Bucket=self.manifest_bucket, Key=key)
         except self.s3.exceptions.ClientError as error:
             if error.response["Error"]["Code"] != "NoSuchKey":
                 raise
-            remedy = f"publish it to s3://{self.manifest_bucket}/{key}"
-            what = f"{request.application} has no manifest for {request.phase}"
-            raise InvalidInputError([Problem(key, "", "", "", what, remedy)]) from error
+            return None
         return answer["Body"].read(), answer.get("VersionId", "")
 
     def _plan(self, identity: str, request: ExecutionRequested, body: bytes) -> Plan:

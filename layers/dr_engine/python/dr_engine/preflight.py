@@ -9,11 +9,12 @@ import time
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cache
 from typing import Any, Final
 
 from dr_core import flow
+from dr_core.approval_plan import plan_digest
 from dr_core.calls import Recording, rehearsal
 from dr_core.errors import ModuleError
 from dr_core.observability import logger, utc_now
@@ -77,9 +78,11 @@ class Preflight:
         if current is None or current.execution.preflight_at is not None:
             return None  # a second delivery was faster: what people have been shown stays as it is
         self._table.keep_preflight(execution_id, documents, self._clock())
+        # Of what is stored, not of what was found: the table leaves out what it has no room for, and people see what it keeps.
+        stored = self._table.preflights(execution_id)
         found = summary(reports.values())
         logger.info("preflight done", extra={"errors": found.errors, "warnings": found.warnings, "calls": found.calls})
-        flow.follow(self._table, current, found, self._clock)
+        flow.follow(self._table, current, replace(found, plan_sha256=plan_digest(resources, stored)), self._clock)
         return found
 
     def _reports(self, execution: Execution, resources: tuple[Resource, ...]) -> dict[str, Report]:

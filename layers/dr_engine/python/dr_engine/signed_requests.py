@@ -9,27 +9,27 @@ What is stored and announced is the same as for what comes over the bus, by the 
 
 import json
 from base64 import b64decode
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from fnmatch import fnmatchcase
 from typing import Annotated, Any, Literal
 
+from aws_lambda_powertools.metrics import MetricUnit, single_metric
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 from pydantic.alias_generators import to_camel
 
 from dr_core import flow
+from dr_core.approval_rules import approvals_of
+from dr_core.approval_votes import Votes
 from dr_core.commands import NotAllowedError
 from dr_core.control import Control
-from dr_core.errors import InvalidInputError, OrchestratorError
+from dr_core.errors import InvalidInputError
 from dr_core.events import CommandRequested, Incoming, VoteRequested, printable
 from dr_core.observability import logger
-from dr_core.records import State
 from dr_core.state import Table
 from dr_core.triggers import Vote
 from dr_engine.intake import Intake
-
-# The state may move between reading and writing; a vote is decided anew on what it is then.
-_TRIES = 10
 
 
 @dataclass(frozen=True)
@@ -64,8 +64,11 @@ class _Caller(BaseModel):
     user_arn: Annotated[str, StringConstraints(pattern=r"^arn:[a-z-]+:(iam|sts)::\d{12}:.+")]
 
 
-def respond(event: Mapping[str, Any], intake: Intake, clock: flow.Clock) -> Response:
-    """Carry out what a signed request asks for. `event`: a Lambda function URL's, payload format 2.0."""
+def respond(event: Mapping[str, Any], intake: Intake, clock: flow.Clock, break_glass: Sequence[str] = ()) -> Response:
+    """Carry out what a signed request asks for. `event`: a Lambda function URL's, payload format 2.0.
+
+    `break_glass`: the ARNs, in which * stands for anything, of those who may approve without quorum and four eyes.
+    """
     context = event["requestContext"]
     try:
         principal = _Caller.model_validate((context.get("authorizer") or {}).get("iam")).user_arn
@@ -86,7 +89,7 @@ def respond(event: Mapping[str, Any], intake: Intake, clock: flow.Clock) -> Resp
     try:
         if posted.detail_type == "Command Requested":
             return _command(intake.table, posted.detail, context["requestId"], principal, clock)
-        return _vote(intake.table, VoteRequested.parse(posted.detail), principal, clock)
+        return _vote(intake, VoteRequested.parse(posted.detail), principal, clock, break_glass)
     except InvalidInputError as invalid:
         return _problem(400, "not understood", str(invalid), problems=[str(problem) for problem in invalid.problems])
 
@@ -121,19 +124,27 @@ def _command(table: Table, detail: Mapping[str, object], request_id: str, princi
     return Response(200, {**about, "outcome": receipt.outcome, "actorVerified": receipt.actor_verified})
 
 
-def _vote(table: Table, request: VoteRequested, principal: str, clock: flow.Clock) -> Response:
-    logger.append_keys(execution_id=request.execution_id)
-    vote = Vote(request.decision == "approve", principal, request.reason, request.manifest_sha256, "iam")
-    for _ in range(_TRIES):
-        state, approval = table.load(request.execution_id), table.approval(request.execution_id)
-        if state is None:
-            return _no_execution(request.execution_id)
-        try:
-            if flow.follow(table, State(state.execution, state.layers, state.resources, approval), vote, clock):
-                return Response(200, {"executionId": request.execution_id, "decision": request.decision, "approver": principal})
-        except NotAllowedError as error:
-            return _problem(409, "nothing was decided", str(error), executionId=request.execution_id)
-    raise OrchestratorError(f"execution {request.execution_id} moved {_TRIES} times while it was voted on")
+def _vote(intake: Intake, request: VoteRequested, principal: str, clock: flow.Clock, break_glass: Sequence[str]) -> Response:
+    table, execution_id = intake.table, request.execution_id
+    if table.load(execution_id) is None:
+        return _no_execution(execution_id)
+    if request.break_glass and not any(fnmatchcase(principal, allowed) for allowed in break_glass):
+        logger.warning("break-glass refused", extra={"principal": principal})
+        return _problem(403, "not allowed", f"{principal} is not one of those who may break glass (parameter BreakGlassPrincipals)")
+    approval = table.approval(execution_id)
+    plan = request.plan_sha256 or (approval.plan_sha256 if approval else None) or ""
+    approves = request.decision == "approve"
+    vote = Vote(approves, principal, request.reason, request.manifest_sha256, plan, "iam", request.break_glass)
+    try:
+        decided = Votes(table, clock, intake.manifest_now).cast(execution_id, vote)
+    except NotAllowedError as error:
+        return _problem(409, "nothing was decided", str(error), executionId=execution_id)
+    if request.break_glass:
+        logger.critical("approval bypassed: break-glass", extra={"principal": principal, "reason": request.reason})
+        with single_metric(name="BreakGlass", unit=MetricUnit.Count, value=1, namespace="DROrchestrator") as metric:
+            metric.add_dimension(name="service", value="dr-orchestrator")
+    about = {"executionId": execution_id, "decision": request.decision, "approver": principal}
+    return Response(200, {**about, "status": decided.status, "votes": approvals_of(decided), "quorum": decided.quorum})
 
 
 def _no_execution(execution_id: str) -> Response:

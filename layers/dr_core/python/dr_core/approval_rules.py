@@ -1,0 +1,244 @@
+"""The rules of an approval: who may vote, what a vote leads to, when it is over. Pure, like `execution`, which calls them.
+
+A person counts once, under whatever identity they come; the requester does not count at all; one rejection ends it.
+"""
+
+from datetime import datetime
+
+from dr_core.commands import NotAllowedError
+from dr_core.moves import LOST_AFTER, end, on_approval, on_execution, on_layer, text
+from dr_core.records import (
+    Approval,
+    ApprovalStatus,
+    Approver,
+    Ballot,
+    Change,
+    Channel,
+    DetailType,
+    Event,
+    ExecutionStatus,
+    LayerStatus,
+    Move,
+    State,
+)
+from dr_core.triggers import Expire, TokenHeld, Vote
+
+_LONGEST_REASON = 500
+
+# --- who ---
+
+
+def person(approval: Approval, channel: Channel, identity: str) -> str | None:
+    """The name of the person whom `channel` knows as `identity`; without configured approvers whoever it lets in. None if nobody."""
+    if not approval.approvers:
+        return identity or None
+    return next((one.name for one in approval.approvers if _same(identity, _known_as(one, channel))), None)
+
+
+def _known_as(one: Approver, channel: Channel) -> tuple[str | None, ...]:
+    by_channel: dict[Channel, tuple[str | None, ...]] = {
+        "page": (one.name,),
+        "slack": (one.slack_user_id,),
+        "iam": (one.principal,),
+        "oidc": (one.subject, one.email),
+    }
+    return by_channel[channel]
+
+
+def _same(identity: str, known: tuple[str | None, ...]) -> bool:
+    return bool(identity) and any(one is not None and one.casefold() == identity.casefold() for one in known)
+
+
+def is_requester(approval: Approval, voter: str, identity: str) -> bool:
+    """Whether the voter, or any identity of theirs, is who asked: as verified, or as merely claimed.
+
+    The last part of an ARN counts as well: it is what drctl states, and for IAM Identity Center the person's own name.
+    """
+    asked = _words(approval.requester)
+    configured = next((one for one in approval.approvers if one.name == voter), None)
+    known = {voter, identity}
+    if configured is not None:
+        known |= {one for one in (configured.email, configured.slack_user_id, configured.principal, configured.subject) if one}
+    return any(asked & _words(one) for one in known)
+
+
+def _words(identity: str) -> set[str]:
+    folded = identity.strip().casefold()
+    return {folded, folded.rpartition("/")[2]} if folded.startswith("arn:") else {folded}
+
+
+# --- votes ---
+
+
+def vote(trigger: Vote, state: State, now: datetime) -> Move:
+    """The transaction that records the vote, and with it the decision if it is one. Raises NotAllowedError, saying why not."""
+    approval = state.approval
+    if approval is None or state.execution.status is not ExecutionStatus.PENDING_APPROVAL:
+        raise NotAllowedError(f"execution {state.execution.id} is {state.execution.status}: there is nothing to decide")
+    if approval.status is not ApprovalStatus.PENDING:
+        by = f" by {approval.approver}" if approval.approver else ""
+        raise NotAllowedError(f"this request is already {approval.status}{by}")
+    if now >= approval.expires_at:
+        raise NotAllowedError(f"this request expired at {approval.expires_at:%Y-%m-%d %H:%M:%SZ}")
+    if trigger.manifest_sha256 != approval.manifest_sha256:
+        raise NotAllowedError("the manifest is not the one that was shown: request the execution again")
+    if trigger.plan_sha256 != (approval.plan_sha256 or ""):
+        raise NotAllowedError("the plan is not the one that was shown: look at it again, and decide on what it is now")
+    ballot = Ballot(trigger.approve, _voter(trigger, approval), trigger.channel, trigger.approver, trigger.reason, now, trigger.break_glass)
+    votes = (*approval.votes, ballot)
+    approved = sum(one.approve for one in votes)
+    recorded = Event(
+        DetailType.VOTE_RECORDED,
+        {
+            "approver": ballot.approver,
+            "channel": ballot.channel,
+            "decision": "approve" if ballot.approve else "reject",
+            "reason": ballot.reason,
+            "votes": approved,
+            "quorum": approval.quorum,
+            "breakGlass": ballot.break_glass,
+        },
+    )
+    if ballot.approve and approved < approval.quorum and not ballot.break_glass:
+        return Move((_cast(approval, votes=votes),), (recorded,))
+    deciding = votes if ballot.approve else (ballot,)
+    by, why = ", ".join(one.approver for one in deciding), _reasons(deciding)
+    status = ApprovalStatus.APPROVED if ballot.approve else ApprovalStatus.REJECTED
+    decided = _cast(approval, votes=votes, status=status, approver=by, reason=why, decided_at=now, due_at=None)
+    detail_type = DetailType.APPROVAL_GRANTED if ballot.approve else DetailType.APPROVAL_REJECTED
+    outcome = Event(detail_type, {"approver": by, "channel": ballot.channel, "reason": why})
+    if not ballot.break_glass:
+        return Move((decided,), (recorded, outcome))
+    bypassed = Event(
+        DetailType.APPROVAL_BYPASSED,
+        {
+            "actor": ballot.identity,
+            "reason": ballot.reason,
+            "votes": approved,
+            "quorum": approval.quorum,
+            "requestedBy": approval.requester,
+        },
+    )
+    return Move((decided,), (recorded, bypassed, outcome))
+
+
+def approvals_of(approval: Approval) -> int:
+    """How many people have approved so far."""
+    return sum(one.approve for one in approval.votes)
+
+
+def _voter(trigger: Vote, approval: Approval) -> str:
+    """The name under which the vote counts. Raises NotAllowedError if it may not."""
+    if trigger.break_glass:
+        if not (trigger.approve and trigger.channel == "iam" and trigger.reason):
+            raise NotAllowedError("break-glass is an approval of a principal of IAM, with a reason")
+        return person(approval, trigger.channel, trigger.approver) or trigger.approver
+    voter = person(approval, trigger.channel, trigger.approver)
+    if voter is None:
+        names = ", ".join(one.name for one in approval.approvers)
+        raise NotAllowedError(f"you are not one of those who may decide on this: {names}" if names else "nobody knows who you are")
+    if trigger.approve and is_requester(approval, voter, trigger.approver):
+        raise NotAllowedError(f"{voter} asked for this, and may reject it but not approve it: somebody else has to")
+    if trigger.approve and any(one.approve and one.approver.casefold() == voter.casefold() for one in approval.votes):
+        raise NotAllowedError(f"{voter} has approved this already: {approval.quorum} different people have to")
+    return voter
+
+
+def _reasons(deciding: tuple[Ballot, ...]) -> str:
+    given = [one for one in deciding if one.reason]
+    if len(deciding) == 1:
+        return deciding[0].reason
+    return "; ".join(f"{one.approver}: {one.reason}" for one in given)[:_LONGEST_REASON]
+
+
+def _cast(approval: Approval, **values: object) -> Change:
+    """A change that a vote makes: it holds on the votes before it and on the plan that was shown."""
+    change = on_approval(approval, **values)
+    expected: dict[str, object] = {**change.expected, "plan_sha256": approval.plan_sha256}
+    # Where one vote decides, the status alone tells whether somebody was faster.
+    if approval.quorum > 1:
+        expected["votes"] = approval.votes
+    return Change(change.kind, change.key, expected, change.values)
+
+
+# --- asking ---
+
+
+def is_being_asked(approval: Approval) -> bool:
+    """Whether people have been, or are just being, shown what they decide on."""
+    return approval.asked_at is not None or approval.plan_sha256 is not None
+
+
+def show(approval: Approval, plan_sha256: str) -> Change:
+    """The plan with that digest is what people are shown; empty leaves it open."""
+    return on_approval(approval, **({"plan_sha256": plan_sha256} if plan_sha256 else {}))
+
+
+def hold_token(trigger: TokenHeld, state: State) -> Move | None:
+    """Keep the token with which the state machine waits."""
+    approval = state.approval
+    if approval is None or approval.status is not ApprovalStatus.PENDING:
+        return None
+    if approval.plan_sha256 or not trigger.plan_sha256:
+        return Move((on_approval(approval, task_token=trigger.task_token),))
+    change = on_approval(approval, task_token=trigger.task_token, plan_sha256=trigger.plan_sha256)
+    return Move((Change(change.kind, change.key, {**change.expected, "plan_sha256": None}, change.values),))
+
+
+def note_asked(state: State, now: datetime) -> Move | None:
+    """The request has gone out."""
+    approval = state.approval
+    if approval is None or approval.status is not ApprovalStatus.PENDING or approval.asked_at is not None:
+        return None
+    return Move((on_approval(approval, asked_at=now, due_at=approval.expires_at),))
+
+
+# --- the end ---
+
+
+def expire(trigger: Expire, state: State, now: datetime) -> Move | None:
+    """Nobody decided in time, or what was to be decided is no more."""
+    approval = state.approval
+    if approval is None or approval.status is not ApprovalStatus.PENDING:
+        return None
+    why = {"reason": trigger.reason} if trigger.reason else {}
+    return Move(
+        (on_approval(approval, status=ApprovalStatus.EXPIRED, decided_at=now, due_at=None, **why),),
+        (Event(DetailType.APPROVAL_EXPIRED, {"expiresAt": text(approval.expires_at), **why}),),
+    )
+
+
+def follow(state: State, now: datetime) -> Move | None:
+    """What the approval leads to: the execution starts, ends, or goes on waiting."""
+    execution, approval, first = state.execution, state.approval, state.next_layer()
+    if approval is None or first is None:
+        return None
+    if approval.status is ApprovalStatus.PENDING:
+        return expire(Expire(), state, now) if now >= approval.expires_at else None
+    if approval.status is ApprovalStatus.APPROVED:
+        return Move(
+            (
+                on_execution(
+                    execution, status=ExecutionStatus.RUNNING, current_layer=first.number, started_at=now, due_at=now + LOST_AFTER
+                ),
+                on_approval(approval),
+                on_layer(first, status=LayerStatus.RUNNING, started_at=now),
+            ),
+            (
+                Event(DetailType.EXECUTION_STARTED, {"layersTotal": execution.layers_total}),
+                Event(DetailType.LAYER_STARTED, {"layer": first.number, "epoch": first.epoch, "resources": first.total}),
+            ),
+        )
+    if approval.status is ApprovalStatus.REJECTED:
+        status, detail_type = ExecutionStatus.REJECTED, DetailType.EXECUTION_REJECTED
+        why = f"rejected by {approval.approver}: {approval.reason}"
+    else:
+        status, detail_type = ExecutionStatus.EXPIRED, DetailType.EXECUTION_EXPIRED
+        why = approval.reason or _nobody_decided(approval)
+    return Move((*end(execution, status, now, why), on_approval(approval)), (Event(detail_type, {"outcome": status, "reason": why}),))
+
+
+def _nobody_decided(approval: Approval) -> str:
+    so_far = [one.approver for one in approval.votes if one.approve]
+    said = f"; approved by {', '.join(so_far)} alone, {approval.quorum} were needed" if so_far else ""
+    return f"nobody decided by {approval.expires_at:%Y-%m-%d %H:%M:%SZ}{said}"
