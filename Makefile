@@ -9,7 +9,7 @@ export PATH := $(BIN):$(PATH)
 STAMP := $(VENV)/.stamp-$(shell $(PYTHON) -c 'import sys; print("%d.%d.%d" % sys.version_info[:3])')
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test unit browser integration check lint types template-lint schema lock clean
+.PHONY: help setup demo chaos chaos-mutants test unit browser integration check lint types template-lint schema lock clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sort | awk -F':.*## ' '{printf "  %-14s %s\n", $$1, $$2}'
@@ -30,10 +30,16 @@ $(STAMP): pyproject.toml requirements-dev.txt cli/requirements.txt cli/requireme
 demo: setup ## Local cloud up, stack deployed, one application through all four phases: make demo APP=erp
 	$(BIN)/python -m localcloud.demo $(if $(APP),--app $(APP))
 
+chaos: setup ## Faults, commands and an unreliable network on the deployed stack: make chaos SEED=7 MINUTES=10 MUTANT=epoch
+	$(BIN)/python -m tests.chaos $(if $(SEED),--seed $(SEED)) $(if $(MINUTES),--minutes $(MINUTES)) $(if $(MUTANT),--mutant $(MUTANT))
+
+chaos-mutants: setup ## The product without each of its guards: how soon the chaos run misses it
+	$(BIN)/python -m tests.chaos --mutants $(if $(SEED),--seed $(SEED)) $(if $(MINUTES),--minutes $(MINUTES))
+
 test: unit browser integration ## Everything: unit, property, model, contract, browser, integration
 
 unit: setup ## The tests that need no emulator
-	$(BIN)/pytest -n 2 tests/unit tests/property tests/model tests/contract
+	$(BIN)/pytest -n 2 tests/unit tests/property tests/model tests/contract tests/chaos
 
 browser: setup ## The pages in a headless Chromium, wherever one is found
 	$(BIN)/pytest -n 2 tests/browser

@@ -11,7 +11,7 @@ import httpx
 
 from localcloud.cloud import LocalCloud
 
-_LINK: Final = re.compile(r"https?://\S+")
+_LINK: Final = re.compile(r"https?://\S+\?token=\S+")  # the message may quote other addresses, such as one that did not answer
 _INPUT: Final = re.compile(r'<input[^>]*name="token"[^>]*value="([^"]*)"')
 
 

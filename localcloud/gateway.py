@@ -23,9 +23,10 @@ from aiohttp import web
 from multidict import CIMultiDict
 from yarl import URL
 
-from localcloud import faults, function_urls, repeats, wire
+from localcloud import deliveries, faults, function_urls, repeats, wire
 from localcloud.accounts import Accounts, UnknownAccessKeyError
 from localcloud.control_plane import ControlPlane
+from localcloud.deliveries import Deliveries
 from localcloud.fault_injection import FaultInjection
 from localcloud.function_urls import FunctionUrls, NoFunctionUrlError
 from localcloud.intervention import Intervention, Passing, refusal
@@ -96,7 +97,7 @@ class Gateway:
     """Routes calls to the emulators.
 
     What stands between a caller and AWS are interventions, each of which sees a call before the next: injected faults and Region outages,
-    then what AWS refuses and an emulator does not.
+    then what AWS refuses and an emulator does not, then messages that are lost, late or repeated.
     """
 
     def __init__(
@@ -115,7 +116,9 @@ class Gateway:
         self._accounts = Accounts(control_plane)
         self._function_urls = FunctionUrls(control_plane)
         self._faults = FaultInjection(session, moto)
-        self._interventions: Sequence[Intervention] = (self._faults, Strict(session, ministack))
+        self._deliveries = Deliveries(session, ministack)
+        self._interventions: Sequence[Intervention] = (self._faults, Strict(session, ministack), self._deliveries)
+        self._account = account
         self._repeats = Repeats()
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
@@ -124,6 +127,8 @@ class Gateway:
             return await self._health()
         if request.path == repeats.PATH:
             return await self._repeats.configure(request)
+        if request.path == deliveries.PATH:
+            return await self._deliveries.configure(request)
         if request.path == faults.PATH or request.path.startswith(faults.PATH + "/"):
             return await self._faults.configure(request)
         if request.path.startswith(function_urls.PREFIX):
@@ -169,6 +174,7 @@ class Gateway:
 
     async def _pass(self, passing: Passing, body: bytes, interventions: Sequence[Intervention], started: float) -> web.StreamResponse:
         """Let a call pass through what stands in its way, and then to its emulator."""
+        passing.body = body
         if interventions:
 
             async def onward(other_body: bytes | None) -> web.StreamResponse:
@@ -228,7 +234,8 @@ class Gateway:
             error = wire.error_code(answer.headers, answer.body if isinstance(answer.body, bytes) else b"")
         status = 0 if passing.unanswered else answer.status
         fault = ", ".join(passing.faults) or None
-        self._journal.record(passing.call, backend=passing.backend, status=status, error=error, started=started, fault=fault)
+        act = passing.act() if passing.call.account not in (None, self._account) else None
+        self._journal.record(passing.call, backend=passing.backend, status=status, error=error, started=started, fault=fault, act=act)
         return answer
 
 

@@ -4,20 +4,21 @@ from pathlib import Path
 from typing import Final
 
 from localcloud.cloud import CONTROL_ACCOUNT, REPOSITORY, WORKLOAD_ACCOUNT, LocalCloud
-from localcloud.deployment import STACK_NAME, deploy, deploy_target_role, stack_outputs
+from localcloud.deployment import STACK_NAME, TEMPLATE, deploy, deploy_target_role, stack_outputs
 
 _EXTERNAL_ID: Final = "local-cloud-external-id"
 # What differs from a deployment on AWS: the page's address, no archive (the emulator has none), and no waiting for minutes.
 _FIRST_CHECK_SECONDS: Final = "0.5"
 
 
-def install(cloud: LocalCloud, *, approval_seconds: int = 600) -> dict[str, str]:
+def install(cloud: LocalCloud, *, approval_seconds: int = 600, template: Path = TEMPLATE) -> dict[str, str]:
     """Deploy the orchestrator's stack and the role that it assumes in each account. Gives the stack's outputs.
 
     Raises DeploymentError or SamError with what CloudFormation or sam says.
     """
     outputs = deploy(
         cloud,
+        template=template,
         parameters={
             "ExternalId": _EXTERNAL_ID,
             "ApprovalPageUrl": cloud.function_url(f"{STACK_NAME}-decide-approval"),

@@ -7,7 +7,10 @@ from typing import Any
 from aiohttp import web
 
 from localcloud import wire
-from localcloud.wire import Call
+from localcloud.faults import READS
+from localcloud.wire import Call, Protocol
+
+_LARGEST_ACT = 16 * 1024  # of a larger one, such as a function's code, the journal has only the name
 
 
 @dataclass(slots=True)
@@ -26,6 +29,15 @@ class Passing:
         return wire.parameters(
             self.call, self.request.method, self.request.path, self.request.query_string, self.request.headers, self.body
         )
+
+    def act(self) -> dict[str, Any] | None:
+        """What a call that changes something asks for, and the caller's own number of it, the same for each try; None for a read."""
+        if self.call.operation.startswith(READS) or len(self.body) > _LARGEST_ACT:
+            return None
+        parameters = self.parameters()
+        if self.call.protocol is Protocol.REST_XML:
+            parameters["Body"] = self.body.decode(errors="replace")
+        return {"invocation": self.request.headers.get("amz-sdk-invocation-id"), "parameters": parameters}
 
 
 Onward = Callable[[bytes | None], Awaitable[web.StreamResponse]]

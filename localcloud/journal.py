@@ -2,10 +2,11 @@
 
 import json
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 from localcloud.wire import Call
 
@@ -15,7 +16,8 @@ class Entry:
     """One call: what was asked of whom, and the answer's HTTP status and error code.
 
     `fault` names the injected fault that it met. The status is the emulator's own answer, also where a fault kept it from the caller,
-    and 0 where a fault kept the call from the emulator without an answer.
+    and 0 where a fault kept the call from the emulator without an answer. `act`, of what changes something in an account other than the
+    control plane's: its `parameters`, and `invocation`, the caller's own number of it, which each try of it carries.
     """
 
     account: str | None
@@ -25,6 +27,7 @@ class Entry:
     status: int
     error: str | None
     fault: str | None = None
+    act: Mapping[str, Any] | None = None
 
 
 def read(path: Path, position: int = 0) -> list[Entry]:
@@ -47,7 +50,17 @@ class Journal:
     def __exit__(self, *_: object) -> None:
         self._file.close()
 
-    def record(self, call: Call, *, backend: str, status: int, error: str | None, started: float, fault: str | None = None) -> None:
+    def record(
+        self,
+        call: Call,
+        *,
+        backend: str,
+        status: int,
+        error: str | None,
+        started: float,
+        fault: str | None = None,
+        act: Mapping[str, Any] | None = None,
+    ) -> None:
         """Write down one call; `started` is the monotonic time at which it came in."""
         line = {
             "time": datetime.now(UTC).isoformat(timespec="milliseconds"),
@@ -59,6 +72,7 @@ class Journal:
             "status": status,
             "error": error,
             "fault": fault,
+            **({"act": act} if act else {}),
             "milliseconds": round((time.monotonic() - started) * 1000, 1),
         }
         self._file.write(json.dumps(line) + "\n")

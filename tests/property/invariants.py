@@ -1,13 +1,16 @@
 """What must hold of an execution whatever happens, on each committed change and in each state."""
 
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import timedelta
+from typing import Protocol
 
 from dr_core.errors import ErrorClass
 from dr_core.records import (
     Approval,
     ApprovalStatus,
+    Event,
     Execution,
     ExecutionStatus,
     Layer,
@@ -17,7 +20,7 @@ from dr_core.records import (
     ResourceStatus,
 )
 from tests.property.replay import replay, tell
-from tests.support.memory_table import SOURCE, TARGET, Lock, MemoryTable, Record
+from tests.support.memory_table import SOURCE, TARGET, Lock, Record
 from tests.support.simulation import Simulation
 
 E, L, R, A = ExecutionStatus, LayerStatus, ResourceStatus, ApprovalStatus
@@ -48,11 +51,33 @@ APPROVAL_PATHS = {A.PENDING: {A.APPROVED, A.REJECTED, A.EXPIRED}}
 SETTLED_WELL = {R.SUCCEEDED, R.SKIPPED}
 
 
+class Stored(Protocol):
+    """What is stored: the memory table of a simulation, or what a chaos run has seen of a real one."""
+
+    def execution(self, execution_id: str) -> Execution:
+        """The execution itself."""
+
+    def approval(self, execution_id: str) -> Approval:
+        """The approval, whatever its status."""
+
+    def layers(self, execution_id: str) -> tuple[Layer, ...]:
+        """All layers in order of their numbers."""
+
+    def resources(self, execution_id: str, layer: int | None = None) -> tuple[Resource, ...]:
+        """The resources of a layer, or of all layers, in order of their ids."""
+
+    def lock(self, region: str) -> Lock:
+        """The application's lock on a Region."""
+
+    def timeline(self, execution_id: str) -> Iterable[Event]:
+        """The events of one execution, in order."""
+
+
 @dataclass
 class Watch:
     """Looks at each change as it is committed."""
 
-    table: MemoryTable
+    table: Stored
     opened: Counter[int] = field(default_factory=Counter)
     closed: Counter[tuple[int, int]] = field(default_factory=Counter)
     checks: Counter[tuple[str, int, int]] = field(default_factory=Counter)
@@ -69,7 +94,7 @@ class Watch:
             if isinstance(before, Execution) and isinstance(after, Execution):
                 self._execution(before, after)
             elif isinstance(before, Layer) and isinstance(after, Layer):
-                self._layer(before, after)
+                self._layer(execution_id, before, after)
             elif isinstance(before, Resource) and isinstance(after, Resource):
                 self._resource(execution, before, after)
             elif isinstance(before, Approval) and isinstance(after, Approval):
@@ -88,7 +113,7 @@ class Watch:
             approval = self.table.approval(after.id)
             assert approval.status is A.APPROVED and approval.manifest_sha256 == after.manifest_sha256, "I14"
 
-    def _layer(self, before: Layer, after: Layer) -> None:
+    def _layer(self, execution_id: str, before: Layer, after: Layer) -> None:
         assert after.epoch >= before.epoch, "I7"
         if after.status is before.status:
             return
@@ -99,6 +124,8 @@ class Watch:
             assert after.epoch == before.epoch + 1, "a layer is re-opened in a new epoch only"
         else:
             self.closed[after.number, after.epoch] += 1
+            going = {r.status for r in self.table.resources(execution_id) if r.layer == after.number and not r.status.is_terminal}
+            assert not going or _is_held_back(after, going), f"I4: layer {after.number} is {after.status} with resources that are {going}"
         assert self.opened[after.number] == 1 and self.closed[after.number, after.epoch] <= 1, "I2"
 
     def _resource(self, execution: Execution, before: Resource, after: Resource) -> None:
@@ -118,6 +145,8 @@ class Watch:
             assert before.deadline_at and after.deadline_at, "I22"
             held = timedelta(seconds=execution.held_seconds)
             assert before.deadline_at <= after.deadline_at <= before.deadline_at + held, "I22: all steps share one deadline"
+        if before.status is after.status is R.WAITING:
+            assert after.check_no == before.check_no + 1, "I24: each check has its number"
         if before.status is R.WAITING:
             self.checks[after.id, after.attempt, before.check_no] += 1
             assert self.checks[after.id, after.attempt, before.check_no] == 1, "I24: one chain of checks"
@@ -134,9 +163,8 @@ class Watch:
             self.forced.add(after.name)
 
 
-def check_state(simulation: Simulation, watch: Watch, execution_id: str) -> None:
-    """What must hold in each state."""
-    table, world = simulation.table, simulation.world
+def check_records(table: Stored, watch: Watch, execution_id: str) -> None:
+    """What must hold of the records in each state."""
     execution, layers, resources = table.execution(execution_id), table.layers(execution_id), table.resources(execution_id)
     _check_layers(execution, layers, resources, watch.known)
     _check_locks(table, execution)
@@ -147,12 +175,19 @@ def check_state(simulation: Simulation, watch: Watch, execution_id: str) -> None
     for resource in resources:
         most = resource.max_attempts * (1 + watch.retries[resource.id]) + watch.throttled[resource.id] + watch.steps[resource.id]
         assert resource.attempt <= most, "I7: attempts"
+    assert replay(table.timeline(execution_id)) == stored_statuses(table, execution_id), "I11: the events tell what is stored"
+
+
+def check_state(simulation: Simulation, watch: Watch, execution_id: str) -> None:
+    """What must hold in each state of the records and of the world."""
+    check_records(simulation.table, watch, execution_id)
+    world = simulation.world
+    for resource in simulation.table.resources(execution_id):
         assert all(world.acts[resource.name, attempt] <= 1 for attempt in range(resource.attempt + 1)), "I5: one act per attempt"
         if resource.status is R.SUCCEEDED:
             assert resource.name in world.said_done or resource.name in watch.forced, "I6"
     held = Counter(handler.holds for handler in simulation.handlers if handler.holds is not None)
     assert all(n == 1 for n in held.values()), "two executors act on one resource"
-    assert replay(table.timeline(execution_id)) == stored_statuses(table, execution_id), "I11"
 
 
 def _check_layers(execution: Execution, layers: tuple[Layer, ...], resources: tuple[Resource, ...], known: set[str]) -> None:
@@ -179,17 +214,22 @@ def _check_layers(execution: Execution, layers: tuple[Layer, ...], resources: tu
         failed = [r for r in resources if r.layer == current.number and r.status.is_failure and not r.best_effort]
         assert len(failed) > (current.max_failures if current.policy == "continue" else 0), "I4"
         rest = {r.status for r in resources if r.layer == current.number and not r.status.is_terminal}
-        assert not rest or (current.policy == "failFast" and rest <= {R.PENDING, R.RETRY_WAIT}), "halted with work under way"
+        assert not rest or _is_held_back(current, rest), "halted with work under way"
         assert not rest or any(r.id not in known for r in failed), "held back by failures that were known when others were retried"
 
 
-def _check_locks(table: MemoryTable, execution: Execution) -> None:
+def _is_held_back(layer: Layer, statuses: set[ResourceStatus]) -> bool:
+    """Whether a layer that fails fast may have failed with resources in these statuses: they have not begun."""
+    return layer.status is L.FAILED and layer.policy == "failFast" and statuses <= {R.PENDING, R.RETRY_WAIT}
+
+
+def _check_locks(table: Stored, execution: Execution) -> None:
     for region in (SOURCE, TARGET):
         holds = table.lock(region).owner == execution.id
         assert holds != execution.status.is_terminal, "I9/I10: the locks are held to the end, and no longer"
 
 
-def _check_timers(table: MemoryTable, execution: Execution, resources: tuple[Resource, ...]) -> None:
+def _check_timers(table: Stored, execution: Execution, resources: tuple[Resource, ...]) -> None:
     if execution.status not in (E.FAILED,):
         assert execution.due_at is not None, "I19: the sweep cannot see the execution"
     approval = table.approval(execution.id)
@@ -220,7 +260,7 @@ def status_of(record: Record) -> str:
     return "" if isinstance(record, Lock) else record.status
 
 
-def stored_statuses(table: MemoryTable, execution_id: str) -> dict[str, str]:
+def stored_statuses(table: Stored, execution_id: str) -> dict[str, str]:
     """The status of each record, by a name for it."""
     return {
         "execution": table.execution(execution_id).status,

@@ -12,7 +12,7 @@ from dr_core.records import ApprovalStatus, ExecutionStatus, Kind, Move, State
 from dr_core.state import LockedError
 from dr_core.triggers import Asked, Expire, Preflown, Vote, Wake
 from tests.support.control_plane import HOME, ID, OTHER, T0, Cloud, a_layer, a_resource, an_approval, an_execution
-from tests.support.memory_table import SHA
+from tests.support.memory_table import SHA, LayerPlan, MemoryTable, ResourcePlan, begin
 from tests.support.simulation import command
 from tests.support.story import Story
 
@@ -52,6 +52,15 @@ def test_a_dry_run_ends_with_its_preflight() -> None:
     ]
     assert {change.kind for change in move.changes} == {Kind.EXECUTION}, "it has no lock to free"
     assert decide(applied(dry(), move), FOUND, T0) is None and decide(applied(dry(), move), Wake(), T0 + timedelta(days=1)) is None
+
+
+def test_of_two_preflights_at_once_one_is_told() -> None:
+    table = MemoryTable()
+    assert begin(table, (LayerPlan(1, (ResourcePlan("web"),)),))
+    read = table.load("e1")
+    first, second = decide(read, FOUND, T0), decide(read, FOUND, T0)
+    assert first and second
+    assert (table.commit("e1", first), table.commit("e1", second)) == (True, False)
 
 
 def test_a_dry_run_whose_preflight_never_comes_expires() -> None:

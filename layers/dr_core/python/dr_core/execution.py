@@ -138,7 +138,9 @@ def _(trigger: Preflown, state: State, now: datetime) -> Move | None:
         return _end_dry_run(state, ExecutionStatus.SUCCEEDED, DetailType.EXECUTION_COMPLETED, why, now, completed, preflight_at=now)
     if execution.status is not ExecutionStatus.PENDING_APPROVAL or approval is None:
         return None
-    flown = on_execution(execution, preflight_at=now)
+    # Two that look at once have both read that nobody has: one of them tells.
+    first = on_execution(execution)
+    flown = Change(first.kind, first.key, {**first.expected, "preflight_at": None}, {"preflight_at": now})
     if approval.status is not ApprovalStatus.PENDING or approval_rules.is_being_asked(approval):
         return Move((flown,), (completed,))  # it came late: people were asked without it
     return Move((flown, approval_rules.show(approval, trigger.plan_sha256)), (completed, Event(DetailType.APPROVAL_REQUESTED)))

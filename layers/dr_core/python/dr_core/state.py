@@ -122,14 +122,14 @@ class Table:
         execution: Execution | None = None
         layers: list[Layer] = []
         for item in LayerItem.query(pk, LayerItem.sk.startswith("LAYER#"), consistent_read=True):
-            layers.append(_record(Layer, item))
+            layers.append(record_of(Layer, item))
         try:
-            execution = _record(Execution, ExecutionItem.get(pk, EXECUTION_SK, consistent_read=True), id=execution_id)
+            execution = record_of(Execution, ExecutionItem.get(pk, EXECUTION_SK, consistent_read=True), id=execution_id)
         except DoesNotExist:
             return None
         approval = None
         if execution.status is ExecutionStatus.PENDING_APPROVAL:
-            approval = _record(Approval, ApprovalItem.get(pk, APPROVAL_SK, consistent_read=True))
+            approval = record_of(Approval, ApprovalItem.get(pk, APPROVAL_SK, consistent_read=True))
         resources = self.resources(execution_id, execution.current_layer) if execution.current_layer else ()
         return State(execution, tuple(layers), resources, approval)
 
@@ -137,7 +137,7 @@ class Table:
         """The resources of a layer, or of all layers, in order of their ids."""
         prefix = "RES#" if layer is None else f"RES#{layer:04d}-"
         found = ResourceItem.query(_pk(execution_id), ResourceItem.sk.startswith(prefix), consistent_read=True)
-        return tuple(_record(Resource, item) for item in found)
+        return tuple(record_of(Resource, item) for item in found)
 
     def load_resource(self, execution_id: str, resource_id: str) -> State | None:
         """The execution and one resource: what an executor and a check need."""
@@ -147,12 +147,12 @@ class Table:
             resource = ResourceItem.get(pk, f"RES#{resource_id}", consistent_read=True)
         except DoesNotExist:
             return None
-        return State(_record(Execution, execution, id=execution_id), resources=(_record(Resource, resource),))
+        return State(record_of(Execution, execution, id=execution_id), resources=(record_of(Resource, resource),))
 
     def approval(self, execution_id: str) -> Approval | None:
         """The approval, whatever its status."""
         try:
-            return _record(Approval, ApprovalItem.get(_pk(execution_id), APPROVAL_SK, consistent_read=True))
+            return record_of(Approval, ApprovalItem.get(_pk(execution_id), APPROVAL_SK, consistent_read=True))
         except DoesNotExist:
             return None
 
@@ -208,7 +208,7 @@ class Table:
             limit=_MOST_LOOKED_AT,
         )
         keys = [(item.pk, EXECUTION_SK) for item in found]
-        read = (_record(Execution, item, id=item.pk.removeprefix("EXEC#")) for item in ExecutionItem.batch_get(keys))
+        read = (record_of(Execution, item, id=item.pk.removeprefix("EXEC#")) for item in ExecutionItem.batch_get(keys))
         ran = [one for one in read if one.started_at is not None and one.ended_at is not None and not one.dry_run]
         return sorted(ran, key=lambda one: one.requested_at, reverse=True)[:limit]
 
@@ -422,8 +422,8 @@ def _pk(execution_id: str) -> str:
     return f"EXEC#{execution_id}"
 
 
-def _record(record: type[R], item: Item, **more: object) -> R:
-    """The record that an item holds: attributes and fields have the same names."""
+def record_of(record: type[R], item: Item, **more: object) -> R:
+    """The record that an item holds: attributes and fields have the same names. `more`: what the item's key says."""
     values: dict[str, Any] = dict(more)
     stored = item.attribute_values
     for field in fields(record):

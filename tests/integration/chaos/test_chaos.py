@@ -1,0 +1,22 @@
+"""A short chaos run with a fixed seed: everything at once on the deployed stack, and every invariant holds."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.chaos.harness import Options, run
+
+pytestmark = [pytest.mark.integration, pytest.mark.xdist_group("chaos")]
+
+
+def test_nothing_that_must_hold_is_broken(tmp_path_factory: pytest.TempPathFactory) -> None:
+    directory = Path(tmp_path_factory.mktemp("chaos"))
+    result = run(Options(seed=20, seconds=20, directory=directory, applications=2, largest=3, die_with_parent=True), print)
+    assert not result.violations
+    ended = result.witness.ended()
+    assert len(ended) >= 2
+    assert sum(sum(seen.claims.values()) for seen in ended) >= 2
+    assert result.witness.checked["I11 the events tell what is stored"] == len(ended)
+    assert result.witness.checked["the stream told what is stored"] > 0
+    assert result.deliveries["event twice"] and result.deliveries["event late"]
+    assert {"plan.json", "table.jsonl", "violations.json"} <= {path.name for path in directory.iterdir()}
