@@ -11,7 +11,7 @@ from aws_lambda_powertools.utilities.batch.types import PartialItemFailureRespon
 from aws_lambda_powertools.utilities.data_classes.sqs_event import SQSRecord
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
-from dr_core.events import WakeUp
+from dr_core.arrivals import arrived
 from dr_core.flow import advance
 from dr_core.observability import logger, utc_now
 from dr_core.state import table
@@ -21,8 +21,7 @@ processor = BatchProcessor(event_type=EventType.SQS)
 
 def advance_one(record: SQSRecord) -> None:
     """Follow the state as far as it leads; the event only says whose."""
-    wake_up = WakeUp.from_queue(record.body)
-    logger.append_keys(execution_id=wake_up.execution_id)
+    wake_up = arrived(record.body)
     advance(table(), wake_up.execution_id, utc_now)
 
 

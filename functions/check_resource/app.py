@@ -11,7 +11,7 @@ from aws_lambda_powertools.utilities.batch.types import PartialItemFailureRespon
 from aws_lambda_powertools.utilities.data_classes.sqs_event import SQSRecord
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
-from dr_core.events import WakeUp
+from dr_core.arrivals import arrived
 from dr_core.observability import logger
 from dr_engine.executor import executor
 
@@ -20,8 +20,7 @@ processor = BatchProcessor(event_type=EventType.SQS)
 
 def check_one(record: SQSRecord) -> None:
     """Observe and record; a message of an older check stops before anything is called."""
-    wake_up = WakeUp.from_queue(record.body)
-    logger.append_keys(execution_id=wake_up.execution_id, resource_id=wake_up.resource_id)
+    wake_up = arrived(record.body)
     executor().check(wake_up)
 
 

@@ -6,30 +6,26 @@ Out: a report of each resource, Preflight Completed, and Approval Requested; a d
 
 from typing import Any
 
-from aws_lambda_powertools.metrics import Metrics, MetricUnit
 from aws_lambda_powertools.utilities.batch import BatchProcessor, EventType, process_partial_response
 from aws_lambda_powertools.utilities.batch.types import PartialItemFailureResponse
 from aws_lambda_powertools.utilities.data_classes.sqs_event import SQSRecord
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
-from dr_core.events import WakeUp
+from dr_core.arrivals import arrived
+from dr_core.metrics import Metric, measure
 from dr_core.observability import logger
 from dr_engine.preflight import preflight
 
 processor = BatchProcessor(event_type=EventType.SQS)
-metrics = Metrics(namespace="DROrchestrator")
 
 
 def look_at_one(record: SQSRecord) -> None:
     """Look at one execution. A second delivery finds that it has gone on."""
-    execution_id = WakeUp.from_queue(record.body).execution_id
-    logger.append_keys(execution_id=execution_id)
-    found = preflight().run(execution_id)
+    wake_up = arrived(record.body)
+    found = preflight().run(wake_up.execution_id)
     if found is not None:
-        metrics.add_metadata(key="execution_id", value=execution_id)
-        metrics.add_metric(name="PreflightErrors", unit=MetricUnit.Count, value=found.errors)
-        metrics.add_metric(name="PreflightWarnings", unit=MetricUnit.Count, value=found.warnings)
-        metrics.flush_metrics()  # here, since the id belongs to this execution alone
+        measure(Metric.PREFLIGHT_ERRORS, found.errors, execution_id=wake_up.execution_id)
+        measure(Metric.PREFLIGHT_WARNINGS, found.warnings, execution_id=wake_up.execution_id)
 
 
 @logger.inject_lambda_context(clear_state=True)

@@ -14,7 +14,7 @@ from aws_lambda_powertools.utilities.batch.types import PartialItemFailureRespon
 from aws_lambda_powertools.utilities.data_classes.sqs_event import SQSRecord
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
-from dr_core.events import WakeUp
+from dr_core.arrivals import arrived
 from dr_core.observability import logger
 from dr_core.state import table
 
@@ -32,8 +32,7 @@ def sfn() -> "SFNClient":
 
 def settle_one(record: SQSRecord) -> None:
     """Answer the wait. A token that is gone was answered before, or timed out: the table holds the truth either way."""
-    execution_id = WakeUp.from_queue(record.body).execution_id
-    logger.append_keys(execution_id=execution_id)
+    execution_id = arrived(record.body).execution_id
     approval = table().approval(execution_id)
     if approval is None or approval.task_token is None:
         return

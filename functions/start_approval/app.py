@@ -14,7 +14,7 @@ from aws_lambda_powertools.utilities.batch.types import PartialItemFailureRespon
 from aws_lambda_powertools.utilities.data_classes.sqs_event import SQSRecord
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
-from dr_core.events import WakeUp
+from dr_core.arrivals import arrived
 from dr_core.observability import logger
 from dr_core.settings import setting
 
@@ -32,8 +32,7 @@ def sfn() -> "SFNClient":
 
 def start_one(record: SQSRecord) -> None:
     """Start the state machine under the execution's own name: a second delivery finds it there."""
-    execution_id = WakeUp.from_queue(record.body).execution_id
-    logger.append_keys(execution_id=execution_id)
+    execution_id = arrived(record.body).execution_id
     machine = setting("APPROVAL_STATE_MACHINE_ARN")
     try:
         sfn().start_execution(stateMachineArn=machine, name=execution_id, input=json.dumps({"executionId": execution_id}))

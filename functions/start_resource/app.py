@@ -12,7 +12,7 @@ from aws_lambda_powertools.utilities.batch.types import PartialItemFailureRespon
 from aws_lambda_powertools.utilities.data_classes.sqs_event import SQSRecord
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
-from dr_core.events import WakeUp
+from dr_core.arrivals import arrived
 from dr_core.observability import logger
 from dr_engine.executor import executor
 
@@ -21,8 +21,7 @@ processor = BatchProcessor(event_type=EventType.SQS)
 
 def start_one(record: SQSRecord) -> None:
     """Claim the resource, act, observe, record. A second delivery stops at the claim."""
-    wake_up = WakeUp.from_queue(record.body)
-    logger.append_keys(execution_id=wake_up.execution_id, resource_id=wake_up.resource_id)
+    wake_up = arrived(record.body)
     executor().start(wake_up, owner=str(uuid4()))
 
 

@@ -13,7 +13,7 @@ from aws_lambda_powertools.utilities.batch.types import PartialItemFailureRespon
 from aws_lambda_powertools.utilities.data_classes.sqs_event import SQSRecord
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
-from dr_core.events import WakeUp
+from dr_core.arrivals import arrived
 from dr_core.observability import logger, utc_now
 from dr_core.settings import setting
 from dr_core.state import table
@@ -33,8 +33,7 @@ def s3() -> "S3Client":
 
 def store_one(record: SQSRecord) -> None:
     """Store the report of one execution."""
-    wake_up = WakeUp.from_queue(record.body)
-    logger.append_keys(execution_id=wake_up.execution_id)
+    wake_up = arrived(record.body)
     keep_report(table(), wake_up.execution_id, s3(), setting("REPORT_BUCKET"), utc_now)
 
 

@@ -34,6 +34,12 @@ def test_events_go_in_order_ten_at_a_time(cloud: Cloud) -> None:
     assert sent[0] == expected
 
 
+def test_a_trace_goes_with_its_event(cloud: Cloud) -> None:
+    assert publish([Entry("1", "dr.layer", "Layer Started", "{}", "e1", "Root=1;Sampled=1"), *entries(1)]) == []
+    ((traced, other),) = put(cloud)
+    assert traced["TraceHeader"] == "Root=1;Sampled=1" and "TraceHeader" not in other
+
+
 def test_without_events_nothing_is_called(cloud: Cloud) -> None:
     assert publish([]) == [] and cloud.calls == []
 

@@ -30,7 +30,9 @@ def test_each_new_event_goes_out_once_and_nothing_else(cloud: Cloud) -> None:
 
 
 IMAGE = {
+    "pk": {"S": "EXEC#e1"},
     "sk": {"S": "EVT#01X"},
+    "trace_header": {"S": "Root=1"},
     "home": {"S": HOME},
     "source": {"S": "dr.layer"},
     "detail_type": {"S": "Layer Started"},
@@ -43,8 +45,22 @@ def record(event_name: str = "INSERT", **changed: str) -> dict[str, object]:
     return {"eventName": event_name, "dynamodb": {"SequenceNumber": "7", "NewImage": image}}
 
 
+def test_the_trace_of_whoever_stored_an_event_goes_on_behind_the_stream(cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("_X_AMZN_TRACE_ID", "Root=1-5759e988-bd862e3fe1be46a994272793;Sampled=1")
+    assert cloud.table.create(an_execution(), [a_layer()], [a_resource()], an_approval(), T0)
+    (entry,) = [entry for record in stream(cloud) if (entry := to_publish(record, HOME))]
+    assert entry.trace_header == "Root=1-5759e988-bd862e3fe1be46a994272793;Sampled=1"
+    assert entry.execution_id == an_execution().id
+
+
+def test_without_a_trace_there_is_no_header(cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("_X_AMZN_TRACE_ID", raising=False)
+    assert cloud.table.create(an_execution(), [a_layer()], [a_resource()], an_approval(), T0)
+    assert [entry.trace_header for record in stream(cloud) if (entry := to_publish(record, HOME))] == [""]
+
+
 def test_an_outbox_item_becomes_an_event() -> None:
-    assert to_publish(record(), HOME) == Entry("7", "dr.layer", "Layer Started", "{}")
+    assert to_publish(record(), HOME) == Entry("7", "dr.layer", "Layer Started", "{}", "e1", "Root=1")
 
 
 @pytest.mark.parametrize(

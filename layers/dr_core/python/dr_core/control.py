@@ -67,6 +67,6 @@ class Control:
                 receipt = Receipt(token, command.name, command.actor, "REFUSED", str(error), verified)
                 told = Move((), (Event(DetailType.COMMAND_REFUSED, {**about, "why": str(error)}),))
             if self.table.commit(state.execution, told, now, receipt):
-                flow.log_move(told)
+                flow.tell(state, told, now)
                 return receipt
         raise OrchestratorError(f"execution {request.execution_id} moved {_TRIES} times while {command.name} was decided")

@@ -152,6 +152,9 @@ class WakeUp(BaseModel):
     resource_id: str = ""
     attempt: int = 0
     check_no: int = 0
+    application: str = ""
+    phase: str = ""
+    occurred_at: datetime | None = None
 
     @classmethod
     def from_queue(cls, body: str) -> "WakeUp":

@@ -6,6 +6,7 @@ from datetime import datetime
 from dr_core import queues
 from dr_core.errors import OrchestratorError
 from dr_core.execution import decide, lost_wake_ups
+from dr_core.metrics import Metric, measure, measure_move, measure_of
 from dr_core.observability import logger
 from dr_core.records import Move, State
 from dr_core.state import Table
@@ -24,7 +25,9 @@ def advance(table: Table, execution_id: str, clock: Clock) -> State | None:
         if state is None or move is None:
             return state
         if table.commit(state.execution, move, now):  # one moment: the events say when what they tell of began and ended
-            log_move(move)
+            tell(state, move, now)
+        else:
+            measure_of(Metric.JOIN_CONFLICTS, 1, state.execution)
     raise OrchestratorError(f"execution {execution_id} did not come to rest in {_MOST_STEPS} steps")
 
 
@@ -37,7 +40,7 @@ def follow(table: Table, state: State, trigger: Trigger, clock: Clock) -> Move |
     move = decide(state, trigger, now)
     if move is None or not table.commit(state.execution, move, now):
         return None
-    log_move(move)
+    tell(state, move, now)
     for event, delay in queues.follow_ups(state, move, now):
         queues.send(state.execution.id, event, delay)
     return move
@@ -56,8 +59,10 @@ def sweep(table: Table, region: str, clock: Clock) -> int:
         except Exception as error:  # noqa: BLE001  (raised again below)
             logger.exception("execution not swept")
             errors.append(error)
+    logger.remove_keys(["execution_id"])
     if errors:
         raise ExceptionGroup(f"{len(errors)} of the executions that are due could not be swept", errors)
+    measure(Metric.SWEEPS_COMPLETED, 1)
     return sent
 
 
@@ -67,11 +72,14 @@ def _sweep_one(table: Table, execution_id: str, clock: Clock) -> int:
     for event in lost:
         logger.warning("lost wake-up sent again", detail_type=event.detail_type, resource_id=event.fields.get("resourceId"))
         queues.send(execution_id, event)
+    if state and lost:
+        measure_of(Metric.SWEEPER_REPAIRS, len(lost), state.execution)
     return len(lost)
 
 
-def log_move(move: Move) -> None:
-    """One line for each event of a committed move."""
+def tell(state: State, move: Move, now: datetime) -> None:
+    """Measure a committed move, and log one line for each of its events. `state` is that before the move."""
+    measure_move(state, move, now)
     for event in move.events:
         about = {key: event.fields[key] for key in _LOGGED if key in event.fields}
         logger.info("moved", extra={"detail_type": event.detail_type, "about": about})

@@ -243,12 +243,13 @@ class LockItem(Item):
 
 
 class EventItem(Item):
-    """An event in the outbox. `detail` is the text that goes to the bus; `home` is the Region that sends it."""
+    """An event in the outbox. `detail` is the text that goes to the bus; `home` is the Region that sends it, `trace_header` X-Ray's."""
 
     source = UnicodeAttribute()
     detail_type = UnicodeAttribute()
     detail = UnicodeAttribute()
     home = UnicodeAttribute()
+    trace_header = UnicodeAttribute(null=True)
 
 
 class PreflightItem(Item):

@@ -29,6 +29,11 @@ Name = Literal[
 ]
 
 
+def trace_header() -> str | None:
+    """X-Ray's header of the invocation that is under way; None where Lambda gave none."""
+    return os.environ.get("_X_AMZN_TRACE_ID") or None
+
+
 class SettingMissingError(OrchestratorError):
     """The function was deployed without a variable that it needs."""
 

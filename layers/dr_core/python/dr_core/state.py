@@ -56,7 +56,7 @@ from dr_core.records import (
     ResourceStatus,
     State,
 )
-from dr_core.settings import setting
+from dr_core.settings import setting, trace_header
 
 _CONFLICT_TRIES = 10
 _LARGEST_JOURNAL = 300 * 1024  # an item has at most 400 KB
@@ -368,7 +368,15 @@ class Table:
                 owner = TokenItem(f"TOKEN#{refusal.application}#{token}", "TOKEN", execution_id=refusal.execution_id)
                 transaction.save(owner, condition=TokenItem.pk.does_not_exist())
             refused = DetailType.EXECUTION_REFUSED
-            event = EventItem(pk, f"EVT#{event_id}", source=refused.source, detail_type=refused.value, detail=detail, home=region)
+            event = EventItem(
+                pk,
+                f"EVT#{event_id}",
+                source=refused.source,
+                detail_type=refused.value,
+                detail=detail,
+                home=region,
+                trace_header=trace_header(),
+            )
             transaction.save(event)
 
         return self._transact(write)
@@ -505,5 +513,6 @@ def _save_events(transaction: TransactWrite, execution: Execution, emitted: Iter
             detail_type=event.detail_type.value,
             detail=events.detail(execution, event, event_id, now),
             home=execution.home_region,
+            trace_header=trace_header(),
         )
         transaction.save(item)

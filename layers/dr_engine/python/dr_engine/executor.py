@@ -11,6 +11,7 @@ from dr_core.calls import Recording, journal
 from dr_core.errors import ErrorClass, ModuleError
 from dr_core.events import WakeUp
 from dr_core.execution import check_delay, decide
+from dr_core.metrics import Metric, measure_of
 from dr_core.moves import applied
 from dr_core.observability import logger, utc_now
 from dr_core.phases import Mode, Phase
@@ -69,6 +70,9 @@ class Executor:
         resource = state.resources[0]
         if resource.status is not ResourceStatus.WAITING or (resource.attempt, resource.check_no) != (message.attempt, message.check_no):
             return
+        if resource.next_at is not None:
+            late = (self._clock() - resource.next_at).total_seconds()
+            measure_of(Metric.POLL_LAG, max(0.0, late), state.execution)
         with journal() as calls:
             try:
                 module, raw = self._open(state, resource, calls.secrets, read_only=True)
