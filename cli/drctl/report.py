@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from dr_core.state import Refusal
-from dr_people.report_building import report_of
+from dr_people.report_building import picture_of, report_of
 from dr_people.report_rendering import as_html, as_json, as_markdown
 from drctl import view
 from drctl.cloud import cloud_of
@@ -57,7 +57,7 @@ def report(
     elif form is Format.MD:
         written = as_markdown(made).encode()
     else:
-        page = as_html(made)
+        page = as_html(made, picture_of(cloud.table, found, made.as_of))
         written = as_pdf(page) if form is Format.PDF else page.encode()
     if output is None:
         typer.get_binary_stream("stdout").write(written)

@@ -27,6 +27,7 @@ _STANDS_FOR = {
     "TargetRoleName": "the-role",
     "ExternalId": "the-external-id",
     "ApprovalTopic": TOPIC,
+    "NotificationTopic": f"arn:aws:sns:{HOME}:{ACCOUNT}:the-notifications",
     "SigningSecret.Id": SECRET_NAME,
     "ApprovalStateMachine": MACHINE,
     "DecideApprovalFunctionUrl.FunctionUrl": PAGE,

@@ -16,7 +16,7 @@ from tests.support.deployed import REPORTS, Function, functions, on_bus
 Functions = Callable[[str], Function]
 NAMES = sorted(one["CodeUri"].removeprefix("functions/") for one in functions().values())
 # Who starts from no execution: requests that are not one yet, schedules, and pages that read it out of a signed link.
-WITHOUT = {"request_preflights", "decide_approval", "start_execution", "control_execution", "handle_request"}
+WITHOUT = {"request_preflights", "decide_approval", "start_execution", "control_execution", "accept_request"}
 
 
 @pytest.fixture

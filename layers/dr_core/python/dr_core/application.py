@@ -9,7 +9,7 @@ decides on its phases; without them one person does, whoever a channel lets in.
 import json
 import sys
 from collections.abc import Iterator
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
 from pydantic_core import PydanticCustomError
@@ -82,12 +82,24 @@ class PhaseApproval(_Model):
     escalate: tuple[PersonName, ...] = Field((), description="names of approvers who are asked when half of the time is over")
 
 
+Events = Literal["all", "outcomes", "problems", "none"]
+
+
+class Notifications(_Model):
+    """What people are told of the application's executions."""
+
+    events: Events = Field(
+        "all", description='"all", "outcomes" (of executions and approvals, and problems), "problems" (failures and halts) or "none"'
+    )
+
+
 class Application(_Model):
     """An application, as it is registered."""
 
     schema_: str | None = Field(None, alias="$schema", description="where the JSON Schema is, for editors")
     application: Name = Field(description="as its folder is called: letters, digits, - and _, at most 64")
     regions: Regions = Field(description='{"primary": "us-east-1", "standby": "us-west-2"}')
+    notifications: Notifications = Field(Notifications(), description='{"events": "outcomes"}: what people are told of')
     preflight: bool = Field(True, description="true or false: whether the application takes part in the scheduled preflight")
     approvers: tuple[Person, ...] = Field((), max_length=50, description='such as [{"name": "ann", "email": "ann@example.com"}]')
     approval: dict[Phase, PhaseApproval] = Field({}, description='such as {"ACTIVATE": {"quorum": 2, "approvers": ["ann", "bob"]}}')

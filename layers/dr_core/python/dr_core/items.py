@@ -10,6 +10,8 @@
 | EXEC#<id> | PREFLIGHT#<layer>-<index> | what preflight found of a resource, and the calls that its act would make |
 | EXEC#<id> | CALLS#<layer>-<index>#<ulid> | the AWS calls of one claim or check of a resource |
 | EXEC#<id> | CMD#<token> | what became of a command |
+| EXEC#<id> | NOTE#<channel>#<ulid> | an event of which people were told on a channel |
+| EXEC#<id> | CHANNEL#<channel> | how much people were told on a channel, and the first message there |
 | EXEC#<id> | REFUSAL | a request that was not accepted |
 | LOCK#<application>#<Region> | LOCK | who may act there |
 | TOKEN#<application>#<token> | TOKEN | the execution that a client token started |
@@ -295,7 +297,25 @@ class TokenItem(Item):
     execution_id = UnicodeAttribute()
 
 
+class NoteItem(Item):
+    """An event that people are told of on a channel: claimed by whoever tells them, then told."""
+
+    claimed_until = MomentAttribute(null=True)
+    told_at = MomentAttribute(null=True)
+
+
+class ChannelItem(Item):
+    """What went to a channel: how many in which minute, how many were left out, and the first message."""
+
+    minute = UnicodeAttribute(null=True)
+    sent = NumberAttribute(null=True)
+    left_out = NumberAttribute(null=True)
+    thread = UnicodeAttribute(null=True)
+
+
 ITEMS: tuple[type[Item], ...] = (
+    NoteItem,
+    ChannelItem,
     ExecutionItem,
     LayerItem,
     ResourceItem,

@@ -31,6 +31,7 @@ class Metric(StrEnum):
     JOIN_CONFLICTS = "JoinConflicts"  # a step that somebody else took at the same moment
     SWEEPER_REPAIRS = "SweeperRepairs"  # wake-ups that were lost, and sent again
     SWEEPS_COMPLETED = "SweepsCompleted"  # the sweep's sign of life
+    BREAK_GLASS = "BreakGlass"  # an approval without quorum and four eyes
     PREFLIGHT_ERRORS = "PreflightErrors"
     PREFLIGHT_WARNINGS = "PreflightWarnings"
 

@@ -15,7 +15,6 @@ from datetime import UTC, datetime
 from fnmatch import fnmatchcase
 from typing import Annotated, Any, Literal
 
-from aws_lambda_powertools.metrics import MetricUnit, single_metric
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 from pydantic.alias_generators import to_camel
 
@@ -26,6 +25,7 @@ from dr_core.commands import NotAllowedError
 from dr_core.control import Control
 from dr_core.errors import InvalidInputError
 from dr_core.events import CommandRequested, Incoming, VoteRequested, printable
+from dr_core.metrics import Metric, measure
 from dr_core.observability import logger
 from dr_core.state import Table
 from dr_core.triggers import Vote
@@ -141,8 +141,7 @@ def _vote(intake: Intake, request: VoteRequested, principal: str, clock: flow.Cl
         return _problem(409, "nothing was decided", str(error), executionId=execution_id)
     if request.break_glass:
         logger.critical("approval bypassed: break-glass", extra={"principal": principal, "reason": request.reason})
-        with single_metric(name="BreakGlass", unit=MetricUnit.Count, value=1, namespace="DROrchestrator") as metric:
-            metric.add_dimension(name="service", value="dr-orchestrator")
+        measure(Metric.BREAK_GLASS, 1, execution_id=execution_id)
     about = {"executionId": execution_id, "decision": request.decision, "approver": principal}
     return Response(200, {**about, "status": decided.status, "votes": approvals_of(decided), "quorum": decided.quorum})
 

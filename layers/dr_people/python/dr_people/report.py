@@ -39,6 +39,18 @@ class Request(_Part):
     preflight: str = Field(description="the verdict of the look before the decision, in a line; empty if there was none")
 
 
+class Ballot(_Part):
+    """One person's vote. `channel` and `identity`: how they were known."""
+
+    approve: bool
+    approver: str
+    channel: str
+    identity: str
+    reason: str
+    at: datetime
+    break_glass: bool
+
+
 class Approval(_Part):
     """Who decided, and how long it took from the request for a decision."""
 
@@ -49,6 +61,8 @@ class Approval(_Part):
     decided_at: datetime | None
     expires_at: datetime
     waited_ms: int | None
+    quorum: int
+    votes: tuple[Ballot, ...]
 
 
 class TimeSplit(_Part):
@@ -155,6 +169,7 @@ class Deviation(_Part):
         "HALT",
         "CANCELLED",
         "LATE_APPROVAL",
+        "BREAK_GLASS",
         "COMMAND_REFUSED",
         "CALL_FAILED",
         "LAG_ABOVE_LIMIT",

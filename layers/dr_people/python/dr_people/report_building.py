@@ -11,8 +11,10 @@ from dr_core.calls import is_reading
 from dr_core.records import Execution, State
 from dr_core.reports import read_reports, verdict
 from dr_core.state import Table
+from dr_people.gantt import chart, picture
 from dr_people.report import (
     Approval,
+    Ballot,
     Call,
     CriticalStep,
     DataLoss,
@@ -39,6 +41,11 @@ def report_of(table: Table, state: State, now: datetime) -> Report:
     execution = state.execution
     past = [past_run(table, one) for one in table.past_runs(execution.application, execution.phase, execution.requested_at, PAST_RUNS)]
     return build(read(table, state, now), table.calls(execution.id), past)
+
+
+def picture_of(table: Table, state: State, as_of: datetime) -> str:
+    """The timeline of the execution as SVG, as of that moment."""
+    return picture(chart(read(table, state, as_of)))
 
 
 def past_run(table: Table, execution: Execution) -> PastRun:
@@ -156,6 +163,19 @@ def _approval(approval: records.Approval | None) -> Approval | None:
         decided_at=approval.decided_at,
         expires_at=approval.expires_at,
         waited_ms=_between(approval.asked_at, approval.decided_at),
+        quorum=approval.quorum,
+        votes=tuple(
+            Ballot(
+                approve=one.approve,
+                approver=one.approver,
+                channel=one.channel,
+                identity=one.identity,
+                reason=one.reason,
+                at=one.at,
+                break_glass=one.break_glass,
+            )
+            for one in approval.votes
+        ),
     )
 
 

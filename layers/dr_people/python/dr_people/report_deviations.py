@@ -67,6 +67,7 @@ _MEANT: Mapping[str, Callable[[Happening], Deviation | None]] = {
     DetailType.RESOURCE_RETRIED: _as("RETRIED_BY_HAND"),
     DetailType.RESOURCE_SKIPPED: _as("SKIPPED"),
     DetailType.EXECUTION_CANCELLING: _as("CANCELLED"),
+    DetailType.APPROVAL_BYPASSED: _as("BREAK_GLASS"),
     DetailType.COMMAND_REFUSED: _as("COMMAND_REFUSED"),
 }
 

@@ -6,7 +6,7 @@ from dr_core import flow
 from dr_core.observability import logger
 from dr_core.records import ExecutionStatus
 from dr_core.state import Table
-from dr_people.report_building import report_of
+from dr_people.report_building import picture_of, report_of
 from dr_people.report_rendering import as_html, as_json, as_markdown
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ def keep_report(table: Table, execution_id: str, s3: "S3Client", bucket: str, cl
     written = {
         "json": (as_json(report), "application/json"),
         "md": (as_markdown(report), "text/markdown; charset=utf-8"),
-        "html": (as_html(report), "text/html; charset=utf-8"),
+        "html": (as_html(report, picture_of(table, state, report.as_of)), "text/html; charset=utf-8"),
     }
     keys = []
     for suffix, (text, kind) in written.items():
