@@ -6,7 +6,23 @@ from typing import Annotated
 
 import typer
 
-from drctl import approve, calls, control, dry_run, executions, local, new_module, permissions, report, start, status, validate, watch
+from drctl import (
+    approve,
+    calls,
+    control,
+    dashboard,
+    dry_run,
+    executions,
+    local,
+    new_module,
+    permissions,
+    report,
+    start,
+    status,
+    timeline,
+    validate,
+    watch,
+)
 from drctl.cloud import Cloud
 from drctl.failures import Commands
 
@@ -58,6 +74,8 @@ app.command()(control.abandon)
 app.command()(calls.calls)
 app.command()(report.report)
 app.command()(executions.executions)
+app.command()(timeline.timeline)
+app.command()(dashboard.dashboard)
 app.add_typer(local.app)
 app.command()(new_module.new_module)
 

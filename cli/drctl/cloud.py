@@ -24,7 +24,16 @@ if TYPE_CHECKING:
     from mypy_boto3_secretsmanager import SecretsManagerClient
     from mypy_boto3_sts import STSClient
 
-Output = Literal["BusName", "ManifestBucketName", "StateTableName", "ApprovalPageAddress", "SigningSecretArn"]
+Output = Literal[
+    "BusName",
+    "ManifestBucketName",
+    "StateTableName",
+    "ApprovalPageAddress",
+    "SigningSecretArn",
+    "ApprovalStateMachineArn",
+    "DeadLetterQueueUrl",
+    "UndeliveredQueueUrl",
+]
 
 T = TypeVar("T")
 

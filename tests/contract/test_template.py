@@ -1,5 +1,6 @@
 """What the stack promises: nothing is lost on the way, nobody may do more than needed, and the names fit together."""
 
+import json
 import re
 from datetime import timedelta
 from typing import Any, get_args
@@ -11,6 +12,8 @@ from dr_core.moves import LOST_AFTER
 from dr_core.records import DetailType
 from dr_core.settings import Name
 from dr_modules.base import modules
+from dr_people import console
+from dr_people.board import Asked
 from tests.support.deployed import functions, queue_function, statements, variables
 from tests.support.state_table import template
 
@@ -138,7 +141,7 @@ def test_a_function_may_do_only_what_is_written_out(name: str) -> None:
         actions = statement["Action"] if isinstance(statement["Action"], list) else [statement["Action"]]
         assert all(re.fullmatch(r"[a-z0-9]+:[A-Z][A-Za-z]+", action) for action in actions)
         if statement["Resource"] == "*":
-            assert actions == ["states:SendTaskSuccess"], "it takes no resource"
+            assert actions in (["states:SendTaskSuccess"], ["cloudwatch:GetMetricData"]), "they take no resource"
 
 
 def test_only_who_works_in_target_accounts_may_go_there() -> None:
@@ -173,3 +176,47 @@ def test_a_lease_is_longer_than_the_longest_call(name: str) -> None:
 def test_a_lost_wake_up_is_found_after_the_first_one_could_have_come() -> None:
     each = functions()["SweepFunction"]["Events"]["EachMinute"]["Properties"]["ScheduleExpression"]
     assert each == "rate(1 minute)" and timedelta(seconds=30) < LOST_AFTER <= timedelta(minutes=1)
+
+
+# --- the dashboard ---
+
+
+def widgets() -> list[dict[str, Any]]:
+    """The widgets of the troubleshooting dashboard."""
+    body = json.loads(template()["Resources"]["TroubleshootingDashboard"]["Properties"]["DashboardBody"])
+    return list(body["widgets"])
+
+
+def test_the_dashboard_has_its_known_name_and_shows_the_board_first() -> None:
+    assert template()["Parameters"]["DashboardName"]["Default"] == "DR-Orchestrator-Troubleshooting-Dashboard"
+    first = widgets()[0]
+    assert (first["type"], first["y"], first["width"]) == ("custom", 0, 24)
+    assert first["properties"]["endpoint"] == "${ShowDashboardFunction.Arn}" and first["properties"]["updateOn"]["refresh"] is True
+
+
+def test_a_variable_of_the_dashboard_stands_for_nothing_until_it_is_chosen() -> None:
+    body = json.loads(template()["Resources"]["TroubleshootingDashboard"]["Properties"]["DashboardBody"])
+    defaults = {one["id"]: one["defaultValue"] for one in body["variables"]}
+    assert all(one["pattern"] == one["defaultValue"] and one["type"] == "pattern" for one in body["variables"])
+    assert widgets()[0]["properties"]["params"] == defaults
+    assert Asked.model_validate(defaults) == Asked()
+
+
+def test_each_widget_looks_into_this_region_and_overlaps_no_other() -> None:
+    taken: set[tuple[int, int]] = set()
+    for one in widgets():
+        if one["type"] != "custom":
+            assert one["properties"]["region"] == "${AWS::Region}", "a dashboard is not of a Region"
+        area = {(x, y) for x in range(one["x"], one["x"] + one["width"]) for y in range(one["y"], one["y"] + one["height"])}
+        assert not area & taken and all(x < 24 for x, _ in area)
+        taken |= area
+
+
+def test_the_widgets_look_at_what_there_is() -> None:
+    text = json.dumps(widgets())
+    named = set(re.findall(r"\$\{(\w+)(?:\.\w+)?\}", text))
+    assert named <= set(template()["Resources"])
+    watched = set(re.findall(r"\$\{(\w+)\.QueueName\}", text))
+    assert {"DeadLetterQueue", "UndeliveredQueue", "StartResourceQueue", "CheckQueue", "AdvanceQueue"} <= watched
+    groups = set(re.findall(r"/aws/lambda/\$\{AWS::StackName\}-([a-z-]+)'", text)) | set(console.FUNCTIONS)
+    assert groups <= {str(one["FunctionName"]).rsplit("}-")[-1] for one in functions().values()}

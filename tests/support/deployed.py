@@ -32,13 +32,16 @@ _STANDS_FOR = {
     "ApprovalStateMachine": MACHINE,
     "DecideApprovalFunctionUrl.FunctionUrl": PAGE,
     "AWS::AccountId": ACCOUNT,
+    "AWS::StackName": "dr-orchestrator",
+    "DeadLetterQueue": "https://sqs.us-west-2.amazonaws.com/123456789012/dead-letters",
+    "UndeliveredQueue": "https://sqs.us-west-2.amazonaws.com/123456789012/undelivered",
     "AdvanceQueue": "https://sqs/ADVANCE_QUEUE_URL",
     "StartResourceQueue": "https://sqs/START_QUEUE_URL",
     "CheckQueue": "https://sqs/CHECK_QUEUE_URL",
     "StartApprovalQueue": "https://sqs/APPROVAL_QUEUE_URL",
     "PreflightQueue": "https://sqs/PREFLIGHT_QUEUE_URL",
 }
-_IAM_NAMES = {"s3:ListObjectsV2": "s3:ListBucket"}
+_IAM_NAMES = {"s3:ListObjectsV2": "s3:ListBucket", "monitoring:GetMetricData": "cloudwatch:GetMetricData"}
 _TARGET_SERVICES = ("ssm", "ecs", "cloudformation")  # called with the rights of a target account's role
 _numbers = count()
 

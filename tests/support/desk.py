@@ -101,6 +101,9 @@ class Desk:
             "StateTableName": "state-table",
             "ApprovalPageAddress": PAGE,
             "SigningSecretArn": secret,
+            "ApprovalStateMachineArn": f"arn:aws:states:{HOME}:{ACCOUNT}:stateMachine:approval",
+            "DeadLetterQueueUrl": f"https://sqs.{HOME}.amazonaws.com/{ACCOUNT}/dead-letters",
+            "UndeliveredQueueUrl": f"https://sqs.{HOME}.amazonaws.com/{ACCOUNT}/undelivered",
         }
         body = {"Resources": {"Any": {"Type": "AWS::SNS::Topic"}}, "Outputs": {name: {"Value": value} for name, value in outputs.items()}}
         boto3.client("cloudformation").create_stack(StackName=STACK, TemplateBody=json.dumps(body))

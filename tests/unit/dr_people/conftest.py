@@ -1,4 +1,4 @@
-"""Every test has a control plane, or a desk, of its own and no network."""
+"""Every test has a control plane or an operator's desk of its own, and no network."""
 
 from tests.support.control_plane import cloud
 from tests.support.desk import desk

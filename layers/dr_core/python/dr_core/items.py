@@ -16,7 +16,8 @@
 | LOCK#<application>#<Region> | LOCK | who may act there |
 | TOKEN#<application>#<token> | TOKEN | the execution that a client token started |
 
-Index `due`: what must be looked at, when (sparse). Index `app`: an application's executions, newest last.
+Index `due`: what must be looked at, when (sparse). Index `app`: an application's executions, newest last. Index `standing`: a Region's
+executions, those that live and those that have ended, newest last.
 """
 
 import json
@@ -120,6 +121,19 @@ class ApplicationIndex(GlobalSecondaryIndex[Any]):  # type: ignore[no-untyped-ca
     requested_at = MomentAttribute(range_key=True)
 
 
+class StandingIndex(GlobalSecondaryIndex[Any]):  # type: ignore[no-untyped-call]
+    """All executions and refusals of a Region: hash `standing` (LIVE#<Region>, or OVER#<Region> once ended), range `requested_at`."""
+
+    class Meta:
+        index_name = "standing"
+        projection = IncludeProjection(
+            ["application", "status", "phase", "mode", "target_region", "current_layer", "layers_total", "ended_at", "dry_run"]
+        )
+
+    standing = UnicodeAttribute(hash_key=True)
+    requested_at = MomentAttribute(range_key=True)
+
+
 class Item(Model):
     """The keys that all items have."""
 
@@ -142,6 +156,8 @@ class ExecutionItem(DueItem):
     """records.Execution."""
 
     application_index = ApplicationIndex()
+    standing_index = StandingIndex()
+    standing = UnicodeAttribute(null=True)  # state.Table sets it with the status
     application = UnicodeAttribute()
     phase = UnicodeAttribute()
     mode = UnicodeAttribute()
@@ -284,6 +300,8 @@ class RefusalItem(Item):
     """A request that was not accepted, with everything wrong with it."""
 
     application_index = ApplicationIndex()
+    standing_index = StandingIndex()
+    standing = UnicodeAttribute(null=True)
     application = UnicodeAttribute()
     status = UnicodeAttribute()
     requested_at = MomentAttribute()

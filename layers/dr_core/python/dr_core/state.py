@@ -80,6 +80,23 @@ class Refusal:
 
 
 @dataclass(frozen=True)
+class Listed:
+    """An execution or a refusal as a list has it; what the list's index does not hold is empty. A refusal has no phase."""
+
+    id: str
+    application: str
+    status: str
+    requested_at: datetime
+    phase: str = ""
+    mode: str = ""
+    target_region: str = ""
+    current_layer: int = 0
+    layers_total: int = 0
+    ended_at: datetime | None = None
+    dry_run: bool = False
+
+
+@dataclass(frozen=True)
 class Receipt:
     """What became of a command: ACCEPTED, or REFUSED and `why`. `token` is the command's own.
 
@@ -211,6 +228,18 @@ class Table:
         read = (record_of(Execution, item, id=item.pk.removeprefix("EXEC#")) for item in ExecutionItem.batch_get(keys))
         ran = [one for one in read if one.started_at is not None and one.ended_at is not None and not one.dry_run]
         return sorted(ran, key=lambda one: one.requested_at, reverse=True)[:limit]
+
+    def live(self, region: str, limit: int) -> list[Listed]:
+        """The executions of a home Region that have not ended, oldest first: what is running, waits, or needs a person."""
+        return [_listed(item) for item in ExecutionItem.standing_index.query(f"LIVE#{region}", limit=limit)]
+
+    def over(self, region: str, limit: int) -> list[Listed]:
+        """The newest executions of a home Region that have ended, and refused requests, newest first."""
+        return [_listed(item) for item in ExecutionItem.standing_index.query(f"OVER#{region}", scan_index_forward=False, limit=limit)]
+
+    def history(self, application: str, limit: int) -> list[Listed]:
+        """The newest executions and refusals of an application, newest first."""
+        return [_listed(item) for item in ExecutionItem.application_index.query(application, scan_index_forward=False, limit=limit)]
 
     def by_token(self, application: str, token: str) -> str | None:
         """The id of the execution that a client token started or that was refused for it."""
@@ -357,6 +386,7 @@ class Table:
             requested_at=refusal.requested_at,
             problems=refusal.problems,
             request=refusal.request,
+            standing=f"OVER#{region}",
         )
         shown = [asdict(problem) for problem in problems[:20]]
         event_id, detail = events.refused(refusal.execution_id, refusal.application, region, shown, now)
@@ -454,7 +484,21 @@ def _item(model: type[I], record: object, pk: str, sk: str, home_region: str | N
     region = home_region or getattr(record, "home_region", None)
     if "due_at" in values and region:
         values["due_pk"] = f"DUE#{region}"
+    if isinstance(record, Execution):
+        values["standing"] = _standing(record.status, record.home_region)
     return model(pk, sk, **values)
+
+
+def _standing(status: ExecutionStatus, region: str) -> str:
+    """Under which key an execution is listed."""
+    return f"{'OVER' if status.is_terminal else 'LIVE'}#{region}"
+
+
+def _listed(item: ExecutionItem) -> Listed:
+    """What the index has of an execution or a refusal."""
+    stored = item.attribute_values
+    known = {field.name: stored[field.name] for field in fields(Listed) if stored.get(field.name) is not None}
+    return Listed(id=item.pk.removeprefix("EXEC#"), **known)
 
 
 def _plan(pk: str, items: Iterable[ResourceItem], transaction: TransactWrite) -> None:
@@ -488,6 +532,8 @@ def _apply(transaction: TransactWrite, execution: Execution, change: Change) -> 
     values = dict(change.values)
     if "due_at" in values:
         values["due_pk"] = None if values["due_at"] is None else f"DUE#{execution.home_region}"
+    if change.kind is Kind.EXECUTION and "status" in values:
+        values["standing"] = _standing(ExecutionStatus(str(values["status"])), execution.home_region)
     actions: list[Action] = []
     for name, value in values.items():
         attribute = getattr(model, name)

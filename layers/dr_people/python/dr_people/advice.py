@@ -36,6 +36,11 @@ def failure_words(failure: Failure) -> str:
     return plain(f"{failure.code}: {failure.message}{request}")
 
 
+def mending(execution: Execution, resource: Resource, command: str) -> str:
+    """The command that goes on with a failed resource once its cause is mended. It can be given as it is."""
+    return f"{command} retry {execution.id} {resource.id} --reason {shlex.quote('the cause is mended')}"
+
+
 def _pending(snapshot: Snapshot, command: str) -> Advice:
     execution, approval = snapshot.execution, snapshot.approval
     if approval is None or approval.status is not ApprovalStatus.PENDING:
@@ -63,7 +68,7 @@ def _running(snapshot: Snapshot, command: str) -> Advice:
     where = f"Layer {execution.current_layer} is under way"
     sentences = [f"{where}, {len(current)} of its resources are not done." if current else f"{where}; all its resources have ended."]
     sentences += [_waits_for(r, snapshot) for r in current[:_MOST_RESOURCES]]
-    return Advice((*sentences, *_stuck(snapshot)), (f"{command} watch {execution.id}",))
+    return Advice((*sentences, *stuck(snapshot)), (f"{command} watch {execution.id}",))
 
 
 def _waits_for(resource: Resource, snapshot: Snapshot) -> str:
@@ -80,7 +85,7 @@ def _waits_for(resource: Resource, snapshot: Snapshot) -> str:
     return f"{plain(resource.name)} {'is held back' if held else by_status.get(resource.status, 'is requested next')}."
 
 
-def _stuck(snapshot: Snapshot) -> Iterator[str]:
+def stuck(snapshot: Snapshot) -> Iterator[str]:
     """What should have happened long ago, if anything."""
     execution = snapshot.execution
     moments = [(plain(r.name), r.due_at) for r in snapshot.resources if not r.status.is_terminal]
@@ -99,7 +104,7 @@ def _paused(snapshot: Snapshot, command: str) -> Advice:
 
 def _cancelling(snapshot: Snapshot, command: str) -> Advice:
     what = f"It is being cancelled ({plain(snapshot.execution.outcome_detail)}): what is under way is followed to its end."
-    return Advice((what, *_stuck(snapshot)), (f"{command} watch {snapshot.execution.id}",))
+    return Advice((what, *stuck(snapshot)), (f"{command} watch {snapshot.execution.id}",))
 
 
 def _failed(snapshot: Snapshot, command: str) -> Advice:
