@@ -1,4 +1,4 @@
-"""`drctl pause`, `resume`, `cancel`, `retry`, `skip`, `force-complete`, `abandon`: steer an execution that is under way or halted."""
+"""`drctl pause`, `resume`, `cancel`, `retry`, `skip`, `force-complete`, `abandon`, `takeover`: steer an execution that is under way."""
 
 from typing import Annotated
 
@@ -122,6 +122,19 @@ def abandon(
     Exit code 1 when the command is refused, with the reason.
     """
     _command(cloud_of(context), "abandon", execution_id, [], reason, requested_by, client_token)
+
+
+def takeover(
+    context: typer.Context, execution_id: ExecutionId, reason: Reason, requested_by: RequestedBy = None, client_token: ClientToken = None
+) -> None:
+    """Go on here with an execution whose home Region is lost; give it in the Region that takes over (--region).
+
+    What the lost Region may have begun is observed first and adopted; it begins anew only when that Region's leases must be over. While
+    the home Region still works, pause or cancel the execution there instead.
+
+    Exit code 1 when the command is refused, with the reason, such as what has not been replicated.
+    """
+    _command(cloud_of(context), "takeover", execution_id, [], reason, requested_by, client_token)
 
 
 def _command(

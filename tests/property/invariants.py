@@ -100,7 +100,7 @@ class Watch:
             elif isinstance(before, Approval) and isinstance(after, Approval):
                 assert after.status is before.status or after.status in APPROVAL_PATHS.get(before.status, ())
             elif isinstance(after, Lock):
-                assert before == Lock(execution_id), "only the owner frees a lock"
+                assert isinstance(before, Lock) and before.owner == execution_id, "only the owner frees a lock"
         told = Counter(tell(event) for event in move.events)
         moved = Counter((name_of(after), status_of(after)) for before, after in pairs if status_of(before) != status_of(after))
         assert all(told[pair] == 1 for pair in moved), "I11: each change of status has its one event"
@@ -166,12 +166,12 @@ class Watch:
 def check_records(table: Stored, watch: Watch, execution_id: str) -> None:
     """What must hold of the records in each state."""
     execution, layers, resources = table.execution(execution_id), table.layers(execution_id), table.resources(execution_id)
-    _check_layers(execution, layers, resources, watch.known)
+    check_layers(execution, layers, resources, watch.known)
     _check_locks(table, execution)
     if execution.status.is_terminal:
         assert execution.due_at is None and all(r.due_at is None for r in resources), "I10: no timer after the end"
     else:
-        _check_timers(table, execution, resources)
+        check_timers(table, execution, resources)
     for resource in resources:
         most = resource.max_attempts * (1 + watch.retries[resource.id]) + watch.throttled[resource.id] + watch.steps[resource.id]
         assert resource.attempt <= most, "I7: attempts"
@@ -190,7 +190,8 @@ def check_state(simulation: Simulation, watch: Watch, execution_id: str) -> None
     assert all(n == 1 for n in held.values()), "two executors act on one resource"
 
 
-def _check_layers(execution: Execution, layers: tuple[Layer, ...], resources: tuple[Resource, ...], known: set[str]) -> None:
+def check_layers(execution: Execution, layers: tuple[Layer, ...], resources: tuple[Resource, ...], known: set[str]) -> None:
+    """Layers open one after the other, and fail only for what failed. `known`: failures that hold nothing back."""
     for layer in layers:
         failures = [r for r in resources if r.layer < layer.number and r.status not in SETTLED_WELL]
         if layer.status is L.PENDING:
@@ -229,7 +230,8 @@ def _check_locks(table: Stored, execution: Execution) -> None:
         assert holds != execution.status.is_terminal, "I9/I10: the locks are held to the end, and no longer"
 
 
-def _check_timers(table: Stored, execution: Execution, resources: tuple[Resource, ...]) -> None:
+def check_timers(table: Stored, execution: Execution, resources: tuple[Resource, ...]) -> None:
+    """Whatever is alive is looked at some time, and ends some time."""
     if execution.status not in (E.FAILED,):
         assert execution.due_at is not None, "I19: the sweep cannot see the execution"
     approval = table.approval(execution.id)

@@ -40,6 +40,7 @@ MEANING: Mapping[DetailType, tuple[Told, Told]] = {
     DetailType.EXECUTION_STARTED: (_execution, _always("RUNNING")),
     DetailType.EXECUTION_COMPLETED: (_execution, _outcome),
     DetailType.EXECUTION_HALTED: (_execution, _always("FAILED")),
+    DetailType.EXECUTION_TAKEN_OVER: (_execution, lambda fields: str(fields["status"])),
     DetailType.EXECUTION_PAUSED: (_execution, _always("PAUSED")),
     DetailType.EXECUTION_RESUMED: (_execution, _always("RUNNING")),
     DetailType.EXECUTION_CANCELLING: (_execution, _always("CANCELLING")),

@@ -33,7 +33,7 @@ from dr_people import approval_views
 from drctl.app import app
 from drctl.cloud import Cloud
 from tests.support.reports import report
-from tests.support.state_table import create_state_table
+from tests.support.state_table import TABLE_NAME, create_state_table
 
 STACK, BUS, BUCKET, PAGE = "dr-orchestrator", "the-bus", "the-manifests", "https://page.example/decide/"
 HOME, OTHER, ACCOUNT, SHA = "us-west-2", "us-east-1", "123456789012", "5ha"
@@ -244,6 +244,13 @@ class Desk:
             "reason": reason,
         }
         Control(self.table, lambda: self.now).take(Incoming.model_validate({"detail-type": "Command Requested", "detail": detail}))
+
+    def lose_home(self) -> None:
+        """The execution turns out to be at home in the other Region: what is here is a replica."""
+        key = {"pk": {"S": f"EXEC#{self.execution_id}"}, "sk": {"S": "META"}}
+        values = {":home": {"S": OTHER}, ":due": {"S": f"DUE#{OTHER}"}}
+        update = "SET home_region = :home, due_pk = :due"
+        boto3.client("dynamodb").update_item(TableName=TABLE_NAME, Key=key, UpdateExpression=update, ExpressionAttributeValues=values)
 
     def approve(self, yes: bool = True) -> None:
         """Ann decides."""

@@ -34,6 +34,7 @@ class Lock:
     """Who may act on the application in one Region."""
 
     owner: str | None = None
+    fence: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,7 +200,8 @@ def begin(
 ) -> bool:
     """Store a new execution that waits for its approval and owns both locks. False, and nothing stored, if a lock is held."""
     locks: list[Key] = [("", Kind.LOCK, region) for region in (SOURCE, TARGET)]
-    if any(table.records.get(key, Lock()) != Lock() for key in locks):
+    held = {key: table.records.get(key, Lock()) for key in locks}
+    if any(isinstance(lock, Lock) and lock.owner is not None for lock in held.values()):
         return False
     execution = Execution(
         id=execution_id,
@@ -221,7 +223,7 @@ def begin(
         due_at=now,
     )
     approval = Approval(ApprovalStatus.PENDING, now + ttl, SHA, "rita", due_at=now)
-    table.records.update({key: Lock(execution_id) for key in locks})
+    table.records.update({key: Lock(execution_id, getattr(lock, "fence", 0) + 1) for key, lock in held.items()})
     table.records[execution_id, Kind.EXECUTION, ""] = execution
     table.records[execution_id, Kind.APPROVAL, ""] = approval
     for plan in layers:

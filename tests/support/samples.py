@@ -69,6 +69,7 @@ def _stories(desk: Desk) -> Iterator[str]:
     yield _is_abandoned(desk, _id("F"))
     yield _is_refused(desk, _id("G"))
     yield _is_forced_through(desk, _id("H"))
+    yield _is_taken_over(desk, _id("J"))
 
 
 def _id(letter: str) -> str:
@@ -125,6 +126,14 @@ def _is_abandoned(desk: Desk, execution_id: str) -> str:
     _after(desk, 40).approve()
     _after(desk, 2).begin("0001-001", failed("InvalidDBClusterStateFault", "the cluster is being deleted"))
     _after(desk, 60).move(Command("abandon", "olga", "goes on by hand"))
+    return execution_id
+
+
+def _is_taken_over(desk: Desk, execution_id: str) -> str:
+    desk.request([_DATABASE], execution_id=execution_id)
+    _after(desk, 40).approve()
+    desk.lose_home()
+    _after(desk, 60).command("takeover", "us-east-1 does not answer")
     return execution_id
 
 

@@ -3,15 +3,19 @@
 import json
 from typing import Any
 
+import boto3
 import pytest
 
 from dr_core import flow
 from dr_core.control import Control
 from dr_core.errors import OrchestratorError
 from dr_core.events import Incoming
+from dr_core.moves import LOST_AFTER
 from dr_core.records import ApprovalStatus, ExecutionStatus, LayerStatus, ResourceStatus
 from dr_core.state import Receipt
-from tests.support.control_plane import ID, Cloud, a_layer, a_resource, an_approval, an_execution
+from dr_core.triggers import Claim
+from tests.support.control_plane import HOME, ID, OTHER, Cloud, a_layer, a_resource, an_approval, an_execution
+from tests.support.state_table import TABLE_NAME
 
 REQUEST: dict[str, Any] = {"executionId": ID, "command": "pause", "clientToken": "t-1", "requestedBy": "olga", "reason": "a look first"}
 
@@ -136,3 +140,89 @@ def test_what_nobody_can_be_told_is_logged(cloud: Cloud, caplog: pytest.LogCaptu
     assert take(cloud, **changed) is None
     assert cloud.items() == before
     assert said in " ".join(str(vars(record)) for record in caplog.records)
+
+
+# --- takeover ---
+
+
+def at_home_elsewhere(cloud: Cloud, **values: Any) -> None:
+    """A replica of an execution of the other Region, whose only resource an executor there has claimed."""
+    execution = an_execution(
+        status=ExecutionStatus.RUNNING, current_layer=1, started_at=cloud.clock(), home_region=OTHER, due_at=cloud.clock(), **values
+    )
+    claimed: dict[str, Any] = {
+        "status": ResourceStatus.STARTING,
+        "attempt": 3,
+        "lease_owner": "there",
+        "lease_until": cloud.clock(),
+        "due_at": cloud.clock(),
+    }
+    layer = a_layer(status=LayerStatus.RUNNING)
+    approval = an_approval(status=ApprovalStatus.APPROVED)
+    assert cloud.table.create(execution, [layer], [a_resource(**claimed)], approval, cloud.clock())
+
+
+def test_an_execution_of_another_region_is_left_alone(cloud: Cloud) -> None:
+    at_home_elsewhere(cloud)
+    before = cloud.items()
+    cloud.clock.advance(600)
+    assert flow.sweep(cloud.table, OTHER, cloud.clock) == 0
+    state = cloud.table.load_resource(ID, "0001-001")
+    assert state and flow.follow(cloud.table, state, Claim("0001-001", 3, "here"), cloud.clock) is None
+    assert cloud.items() == before
+
+
+def test_a_command_in_another_region_is_refused(cloud: Cloud) -> None:
+    at_home_elsewhere(cloud)
+    receipt = take(cloud)
+    assert receipt and receipt.outcome == "REFUSED"
+    assert receipt.why == "its home is us-east-1, not us-west-2: give pause there, or, when us-east-1 is lost, take it over"
+    ((refused, fields),) = told(cloud)
+    assert (refused, fields["homeRegion"]) == ("Command Refused", HOME), "this Region tells it"
+    assert status(cloud) == "RUNNING"
+
+
+def test_a_takeover_moves_home_fence_and_locks(cloud: Cloud) -> None:
+    at_home_elsewhere(cloud)
+    cloud.clock.advance(600)
+    receipt = take(cloud, command="takeover")
+    assert receipt and receipt.outcome == "ACCEPTED", receipt
+    state = cloud.table.load(ID)
+    assert state and (state.execution.home_region, state.execution.fence, state.layers[0].epoch) == (HOME, 2, 1)
+    assert cloud.table.locked_by("shop", [HOME, OTHER]) == {HOME: ID, OTHER: ID}
+    assert {lock.fence for region in (HOME, OTHER) if (lock := cloud.table._lock("shop", region))} == {2}
+    assert {(fields["homeRegion"], fields["fence"]) for _, fields in told(cloud)} == {(HOME, 2)}
+    events = [item for item in cloud.items() if item["sk"]["S"].startswith("EVT#")]
+    assert {item["home"]["S"] for item in events[1:]} == {HOME}, "this Region's relay sends them"
+    assert ID in cloud.table.due(HOME, cloud.clock() + LOST_AFTER)
+    assert take(cloud, command="takeover") == receipt, "it is one command"
+    again = take(cloud, command="takeover", clientToken="t-2")
+    assert again and again.why == "its home is us-west-2 already: there is nothing to take over"
+
+
+def test_what_the_lost_region_claimed_begins_anew_when_its_lease_must_be_over(cloud: Cloud) -> None:
+    at_home_elsewhere(cloud)
+    take(cloud, command="takeover")
+    cloud.clock.advance(119)
+    flow.sweep(cloud.table, HOME, cloud.clock)
+    state = cloud.table.load_resource(ID, "0001-001")
+    assert state and state.resources[0].status == "STARTING"
+    assert flow.follow(cloud.table, state, Claim("0001-001", 3, "here"), cloud.clock) is None, "not under the lost Region's number"
+    cloud.clock.advance(1)
+    flow.sweep(cloud.table, HOME, cloud.clock)
+    state = cloud.table.load_resource(ID, "0001-001")
+    assert state and (state.resources[0].status, state.resources[0].attempt, state.resources[0].lease_owner) == ("REQUESTED", 101, None)
+    assert flow.follow(cloud.table, state, Claim("0001-001", 101, "here"), cloud.clock)
+
+
+def test_a_takeover_is_refused_when_another_execution_holds_a_lock(cloud: Cloud) -> None:
+    at_home_elsewhere(cloud)
+    key = {"pk": {"S": f"LOCK#shop#{OTHER}"}, "sk": {"S": "LOCK"}}
+    put = {
+        "UpdateExpression": "SET #o = :x",
+        "ExpressionAttributeNames": {"#o": "owner"},
+        "ExpressionAttributeValues": {":x": {"S": "01OTHER"}},
+    }
+    boto3.client("dynamodb").update_item(TableName=TABLE_NAME, Key=key, **put)  # type: ignore[arg-type]
+    receipt = take(cloud, command="takeover")
+    assert receipt and receipt.why == "execution 01OTHER holds the lock of shop on us-east-1"

@@ -24,6 +24,7 @@ from dr_core.records import (
     Change,
     DetailType,
     Event,
+    Execution,
     ExecutionStatus,
     LayerStatus,
     Move,
@@ -37,7 +38,7 @@ class NotAllowedError(OrchestratorError):
     """A command or vote that the present state does not allow; the text says why."""
 
 
-CommandName = Literal["pause", "resume", "cancel", "retry", "skip", "force-complete", "abandon"]
+CommandName = Literal["pause", "resume", "cancel", "retry", "skip", "force-complete", "abandon", "takeover"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +49,12 @@ class Command:
     actor: str
     reason: str
     resource_ids: tuple[str, ...] = ()
+
+
+def elsewhere(trigger: Command, execution: Execution, region: str) -> NotAllowedError:
+    """The refusal of a command that was given in `region`, where the execution is not at home."""
+    home = execution.home_region
+    return NotAllowedError(f"its home is {home}, not {region}: give {trigger.name} there, or, when {home} is lost, take it over")
 
 
 def obey(trigger: Command, state: State, now: datetime) -> Move:

@@ -1,15 +1,17 @@
 """Takes an operator's command: it is carried out once, or refused with the reason, and either way told in the timeline."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import datetime
 
 from dr_core import flow
-from dr_core.commands import Command, NotAllowedError
+from dr_core.commands import Command, NotAllowedError, elsewhere
 from dr_core.errors import InvalidInputError, OrchestratorError
 from dr_core.events import CommandRequested, Incoming
 from dr_core.execution import decide
 from dr_core.observability import logger
-from dr_core.records import DetailType, Event, Move
+from dr_core.records import DetailType, Event, Execution, Kind, Move, State
 from dr_core.state import Receipt, Table
+from dr_core.takeover import take_over, tidied
 
 # The state may move between reading and writing; a command is decided anew on what it is then.
 _TRIES = 10
@@ -59,14 +61,44 @@ class Control:
                 "reason": command.reason,
             }
             try:
-                move = decide(state, command, now)
-                assert move is not None  # a command is carried out or refused
+                move = self._decide(state, command, now)
                 receipt = Receipt(token, command.name, command.actor, "ACCEPTED", actor_verified=verified)
                 told = Move(move.changes, (Event(DetailType.COMMAND_ACCEPTED, about), *move.events))
             except NotAllowedError as error:
                 receipt = Receipt(token, command.name, command.actor, "REFUSED", str(error), verified)
                 told = Move((), (Event(DetailType.COMMAND_REFUSED, {**about, "why": str(error)}),))
-            if self.table.commit(state.execution, told, now, receipt):
+            # What follows is told by the Region that takes the command, and under the fence that it gives.
+            if self.table.commit(_moved(state.execution, told, self.table.region), told, now, receipt):
                 flow.tell(state, told, now)
                 return receipt
         raise OrchestratorError(f"execution {request.execution_id} moved {_TRIES} times while {command.name} was decided")
+
+    def _decide(self, state: State, command: Command, now: datetime) -> Move:
+        """What carries out the command. Raises NotAllowedError."""
+        if command.name == "takeover":
+            return self._take_over(state.execution.id, command, now)
+        if not flow.at_home(self.table, state):
+            raise elsewhere(command, state.execution, self.table.region)
+        move = decide(state, command, now)
+        assert move is not None  # a command is carried out or refused
+        return move
+
+    def _take_over(self, execution_id: str, command: Command, now: datetime) -> Move:
+        """Bring what belongs to closed layers to its end, and give the move that takes over the rest."""
+        region = self.table.region
+        for _ in range(_TRIES):
+            replica = self.table.replica(execution_id)
+            move = take_over(replica, command, region, now)
+            tidy = tidied(replica, region, now)
+            if tidy is None:
+                return move
+            self.table.commit(replace(replica.execution, home_region=region), tidy, now)
+        raise OrchestratorError(f"execution {execution_id} moved {_TRIES} times while it was taken over")
+
+
+def _moved(execution: Execution, move: Move, region: str) -> Execution:
+    """The execution as its events tell of it: at home where the command is taken, with the fence that the move gives it."""
+    fences = [change.values["fence"] for change in move.changes if change.kind is Kind.EXECUTION and "fence" in change.values]
+    fence = fences[0] if fences else execution.fence
+    assert isinstance(fence, int)
+    return replace(execution, home_region=region, fence=fence)

@@ -24,6 +24,8 @@ from dr_core.moves import (
     ended,
     error_fields,
     move_of,
+    next_attempt,
+    of_lost_region,
     on_execution,
     on_layer,
     on_resource,
@@ -81,7 +83,7 @@ def lost_wake_ups(state: State, now: datetime) -> tuple[Event, ...]:
         if resource.due_at is None or now < resource.due_at or execution.status.is_terminal:
             continue
         claimable = resource.status in (ResourceStatus.REQUESTED, ResourceStatus.STARTING)
-        if claimable and execution.status is ExecutionStatus.RUNNING:
+        if claimable and execution.status is ExecutionStatus.RUNNING and not of_lost_region(execution, resource):
             lost.append(about(resource, DetailType.RESOURCE_REQUESTED))
         if resource.status is ResourceStatus.WAITING:
             lost.append(about(resource, DetailType.RESOURCE_WAITING, checkNo=resource.check_no))
@@ -246,11 +248,7 @@ def _request(state: State, layer: Layer, now: datetime) -> Move | None:
     """Ask for every resource that may begin, each as a new attempt."""
     if _is_tripped(state, layer):
         return None
-    ready = [
-        r
-        for r in state.resources
-        if r.status is ResourceStatus.PENDING or (r.status is ResourceStatus.RETRY_WAIT and r.next_at is not None and now >= r.next_at)
-    ][:RESOURCES_PER_MOVE]
+    ready = [r for r in state.resources if _may_begin(state.execution, r, now)][:RESOURCES_PER_MOVE]
     if not ready:
         return None
     return move_of(
@@ -259,19 +257,34 @@ def _request(state: State, layer: Layer, now: datetime) -> Move | None:
                 on_resource(
                     r,
                     status=ResourceStatus.REQUESTED,
-                    attempt=r.attempt + 1,
+                    attempt=next_attempt(state.execution, r),
                     next_at=None,
+                    lease_owner=None,
+                    lease_until=None,
                     deadline_at=_deadline(state.execution, r, now),
                     held_seconds=state.execution.held(now),
                     due_at=now + LOST_AFTER,
                 ),
-                about(r, DetailType.RESOURCE_REQUESTED, attempt=r.attempt + 1),
+                about(r, DetailType.RESOURCE_REQUESTED, attempt=next_attempt(state.execution, r)),
             )
             for r in ready
         ),
         on_execution(state.execution),
         on_layer(layer, round=layer.round + 1),
     )
+
+
+def _may_begin(execution: Execution, resource: Resource, now: datetime) -> bool:
+    """Whether a new attempt is due. After a takeover, what the lost Region may have claimed begins when its lease must be over."""
+    if execution.taken_over_at is not None and of_lost_region(execution, resource):
+        leased_until = max(execution.taken_over_at + timedelta(seconds=resource.lease_seconds), resource.lease_until or now)
+        if now < leased_until:
+            return False
+        if resource.status in (ResourceStatus.REQUESTED, ResourceStatus.STARTING):
+            return True
+    if resource.status is ResourceStatus.RETRY_WAIT:
+        return resource.next_at is not None and now >= resource.next_at
+    return resource.status is ResourceStatus.PENDING
 
 
 def _wind_down(state: State, now: datetime) -> Move | None:
@@ -314,6 +327,8 @@ def _(trigger: Claim, state: State, now: datetime) -> Move | None:
     resource = state.resource(trigger.resource_id)
     if resource is None or resource.attempt != trigger.attempt or state.execution.status is not ExecutionStatus.RUNNING:
         return None
+    if of_lost_region(state.execution, resource):
+        return None  # it is requested anew, under a number that the lost Region cannot have acted on
     takeover = resource.status is ResourceStatus.STARTING and resource.lease_until is not None and now >= resource.lease_until
     if resource.status is not ResourceStatus.REQUESTED and not takeover:
         return None
@@ -389,7 +404,8 @@ def _(trigger: Checked, state: State, now: datetime) -> Move | None:
     ):
         return None
     ended = _ended_by(state, resource, trigger.outcome, trigger.jitter, now)
-    if ended is None and resource.deadline_at and now >= resource.deadline_at:
+    deadline = deadline_of(state.execution, resource, now)
+    if ended is None and deadline and now >= deadline:
         ended = _timed_out(resource, now)
     if ended is not None:
         return Move((ended[0],), (ended[1],))
@@ -426,12 +442,13 @@ def _ended_by(state: State, resource: Resource, outcome: Outcome, jitter: float,
 
 def _next_step(execution: Execution, resource: Resource, outcome: Outcome, now: datetime) -> tuple[Change, Event]:
     """Ask for the act again, as an attempt that spends none. A deadline that is over ends it like any other."""
-    if resource.deadline_at and now >= resource.deadline_at:
+    deadline = deadline_of(execution, resource, now)
+    if deadline and now >= deadline:
         return _timed_out(replace(resource, detail=outcome.detail), now)
     change = on_resource(
         resource,
         status=ResourceStatus.REQUESTED,
-        attempt=resource.attempt + 1,
+        attempt=next_attempt(execution, resource),
         step=resource.step + 1,
         detail=outcome.detail,
         percent=outcome.percent,
@@ -441,7 +458,7 @@ def _next_step(execution: Execution, resource: Resource, outcome: Outcome, now: 
         lease_owner=None,
         lease_until=None,
     )
-    return change, about(resource, DetailType.RESOURCE_REQUESTED, attempt=resource.attempt + 1, afterStep=outcome.detail)
+    return change, about(resource, DetailType.RESOURCE_REQUESTED, attempt=next_attempt(execution, resource), afterStep=outcome.detail)
 
 
 def _deadline(execution: Execution, resource: Resource, now: datetime) -> datetime:

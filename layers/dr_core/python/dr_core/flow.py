@@ -21,7 +21,7 @@ def advance(table: Table, execution_id: str, clock: Clock) -> State | None:
     """Take every step that the state leads to by itself, until none is left. Gives the last state read, None if there is no execution."""
     for _ in range(_MOST_STEPS):
         state, now = table.load(execution_id), clock()
-        move = decide(state, Wake(), now) if state else None
+        move = decide(state, Wake(), now) if state and at_home(table, state) else None
         if state is None or move is None:
             return state
         if table.commit(state.execution, move, now):  # one moment: the events say when what they tell of began and ended
@@ -31,13 +31,18 @@ def advance(table: Table, execution_id: str, clock: Clock) -> State | None:
     raise OrchestratorError(f"execution {execution_id} did not come to rest in {_MOST_STEPS} steps")
 
 
+def at_home(table: Table, state: State) -> bool:
+    """Whether this Region may move the execution: a replica of another's is only to be looked at."""
+    return state.execution.home_region == table.region
+
+
 def follow(table: Table, state: State, trigger: Trigger, clock: Clock) -> Move | None:
     """Carry out what follows from `trigger` on a state just read, and send the wake-ups that it needs later.
 
     None if nothing follows, or somebody moved first. Raises NotAllowedError as `decide` does.
     """
     now = clock()
-    move = decide(state, trigger, now)
+    move = decide(state, trigger, now) if at_home(table, state) else None
     if move is None or not table.commit(state.execution, move, now):
         return None
     tell(state, move, now)
@@ -68,7 +73,7 @@ def sweep(table: Table, region: str, clock: Clock) -> int:
 
 def _sweep_one(table: Table, execution_id: str, clock: Clock) -> int:
     state = advance(table, execution_id, clock)
-    lost = lost_wake_ups(state, clock()) if state else ()
+    lost = lost_wake_ups(state, clock()) if state and at_home(table, state) else ()
     for event in lost:
         logger.warning("lost wake-up sent again", detail_type=event.detail_type, resource_id=event.fields.get("resourceId"))
         queues.send(execution_id, event)

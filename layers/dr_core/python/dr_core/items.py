@@ -181,6 +181,7 @@ class ExecutionItem(DueItem):
     preflight_at = MomentAttribute(null=True)
     outcome_detail = UnicodeAttribute(default="")
     requester_verified = BooleanAttribute(default=False)
+    taken_over_at = MomentAttribute(null=True)
     held_at = MomentAttribute(null=True)
     held_seconds = NumberAttribute(default=0)
 

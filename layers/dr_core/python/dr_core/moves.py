@@ -25,6 +25,8 @@ from dr_core.records import (
 LOST_AFTER = timedelta(seconds=45)
 # A transaction takes at most 100 actions: each resource is one, its event another, beside the execution's own.
 RESOURCES_PER_MOVE = 45
+# The attempts under each fence of an execution are numbered from here on: what a lost Region did is never done under the same number.
+ATTEMPTS_PER_FENCE = 100
 # Nobody acts on them, and nothing of them is under way.
 NOT_BEGUN = frozenset({ResourceStatus.PENDING, ResourceStatus.REQUESTED, ResourceStatus.RETRY_WAIT})
 
@@ -107,10 +109,28 @@ def text(moment: datetime) -> str:
 
 
 def deadline_of(execution: Execution, resource: Resource, now: datetime) -> datetime | None:
-    """When the resource's time is over. While it waits for its turn, time in which the execution is held does not count."""
-    if resource.deadline_at is None or resource.status not in NOT_BEGUN:
-        return resource.deadline_at
-    return resource.deadline_at + timedelta(seconds=max(0.0, execution.held(now) - resource.held_seconds))
+    """When the resource's time is over. While it waits for its turn, time in which the execution is held does not count.
+
+    What a lost Region began has its full time from the takeover on: nobody looked at it meanwhile.
+    """
+    if resource.deadline_at is None:
+        return None
+    deadline = resource.deadline_at
+    if resource.status in NOT_BEGUN:
+        deadline += timedelta(seconds=max(0.0, execution.held(now) - resource.held_seconds))
+    if execution.taken_over_at is not None and of_lost_region(execution, resource):
+        deadline = max(deadline, execution.taken_over_at + timedelta(seconds=resource.timeout_seconds))
+    return deadline
+
+
+def of_lost_region(execution: Execution, resource: Resource) -> bool:
+    """Whether the present attempt is one of a home Region that was lost."""
+    return resource.attempt <= ATTEMPTS_PER_FENCE * (execution.fence - 1)
+
+
+def next_attempt(execution: Execution, resource: Resource) -> int:
+    """The number of the resource's next attempt: one that no Region has used."""
+    return max(resource.attempt, ATTEMPTS_PER_FENCE * (execution.fence - 1)) + 1
 
 
 def ended(

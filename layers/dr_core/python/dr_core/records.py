@@ -114,6 +114,7 @@ class Execution:
     `manifest_key`: where its manifest lies in the bucket. `preflight_at`: when its preflight was stored. A `dry_run` ends there, and
     nothing is changed. `requester_verified`: AWS has said who `requested_by` is, by the signature of the request; else it is what the
     request says of itself. `held_at`: since when it is PAUSED or FAILED, and begins nothing; `held_seconds`: how long it had been before.
+    `taken_over_at`: when `home_region` became its home, if it was another one before.
     """
 
     id: str
@@ -143,6 +144,7 @@ class Execution:
     requester_verified: bool = False
     held_at: datetime | None = None
     held_seconds: float = 0.0
+    taken_over_at: datetime | None = None
 
     def held(self, now: datetime) -> float:
         """How many seconds, up to `now`, nothing could begin because it was PAUSED or FAILED."""
@@ -351,6 +353,7 @@ class DetailType(StrEnum):
     EXECUTION_STARTED = "Execution Started"
     EXECUTION_COMPLETED = "Execution Completed"
     EXECUTION_HALTED = "Execution Halted"
+    EXECUTION_TAKEN_OVER = "Execution Taken Over"
     EXECUTION_PAUSED = "Execution Paused"
     EXECUTION_RESUMED = "Execution Resumed"
     EXECUTION_CANCELLING = "Execution Cancelling"

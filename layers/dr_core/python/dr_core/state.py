@@ -57,6 +57,7 @@ from dr_core.records import (
     State,
 )
 from dr_core.settings import setting, trace_header
+from dr_core.takeover import LockHeld, Replica
 
 _CONFLICT_TRIES = 10
 _LARGEST_JOURNAL = 300 * 1024  # an item has at most 400 KB
@@ -130,6 +131,7 @@ class Table:
             item.Meta.table_name = name
             # One client for all items: each would make its own, a tenth of a second apiece when a function starts.
             item._get_connection().connection._client = self._connection.client
+        self.region = str(self._connection.client.meta.region_name)
 
     # --- reading ---
 
@@ -265,6 +267,22 @@ class Table:
     def locked_by(self, application: str, regions: Iterable[str]) -> dict[str, str]:
         """Who holds the application's locks: Region to execution id, only those held."""
         return {region: lock.owner for region in regions if (lock := self._lock(application, region)) and lock.owner}
+
+    def replica(self, execution_id: str) -> Replica:
+        """Everything that is here of an execution whose META is."""
+        pk = _pk(execution_id)
+        execution = record_of(Execution, ExecutionItem.get(pk, EXECUTION_SK, consistent_read=True), id=execution_id)
+        found = LayerItem.query(pk, LayerItem.sk.startswith("LAYER#"), consistent_read=True)
+        layers = tuple(record_of(Layer, item) for item in found)
+        regions = (execution.source_region, execution.target_region)
+        locks = {region: self._held(execution, self._lock(execution.application, region)) for region in regions}
+        return Replica(execution, layers, self.resources(execution_id), self.approval(execution_id), locks)
+
+    def _held(self, execution: Execution, lock: LockItem | None) -> LockHeld | None:
+        if lock is None:
+            return None
+        other = self.load(lock.owner) if lock.owner and lock.owner != execution.id else None
+        return LockHeld(lock.owner, int(lock.fence), over=other is not None and other.execution.status.is_terminal)
 
     def _lock(self, application: str, region: str) -> LockItem | None:
         try:
