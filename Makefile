@@ -9,7 +9,7 @@ export PATH := $(BIN):$(PATH)
 STAMP := $(VENV)/.stamp-$(shell $(PYTHON) -c 'import sys; print("%d.%d.%d" % sys.version_info[:3])')
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo chaos chaos-mutants test unit browser integration check lint types template-lint schema lock clean
+.PHONY: help setup demo chaos chaos-mutants test unit browser screenshots integration check lint types template-lint schema lock clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sort | awk -F':.*## ' '{printf "  %-14s %s\n", $$1, $$2}'
@@ -43,6 +43,9 @@ unit: setup ## The tests that need no emulator
 
 browser: setup ## The pages in a headless Chromium, wherever one is found
 	$(BIN)/pytest -n 2 tests/browser
+
+screenshots: setup ## The pictures of docs/images, taken anew
+	$(BIN)/python -m tests.browser.screenshots
 
 integration: setup ## The tests that deploy the real template to the local cloud
 	$(BIN)/pytest -n 2 --dist loadgroup tests/integration

@@ -12,6 +12,7 @@ from functools import lru_cache
 from types import MappingProxyType
 from typing import Any, Final
 from urllib.parse import parse_qs, unquote
+from uuid import uuid4
 from xml.sax.saxutils import escape
 
 import botocore.session
@@ -257,9 +258,9 @@ def _rest_route(operation: OperationModel) -> _RestRoute:
 
 
 def error_answer(call: Call, code: str, message: str) -> tuple[dict[str, str], bytes]:
-    """Word an error as the called service would: headers and body."""
+    """Word an error as the called service would: headers and body. It has a request id, as every answer of AWS."""
     content_type, body = error_body(call, code, message)
-    headers = {"Content-Type": content_type, "x-amzn-ErrorType": code}
+    headers = {"Content-Type": content_type, "x-amzn-ErrorType": code, "x-amzn-RequestId": str(uuid4())}
     if call.protocol is Protocol.CBOR:
         headers["smithy-protocol"] = "rpc-v2-cbor"
         # The code where it is not the name of the error's shape, for services that once spoke the query protocol.

@@ -64,6 +64,7 @@ def test_an_sdk_can_read_the_error(service: str) -> None:
 def test_an_sdk_can_read_an_error_in_cbor() -> None:
     call = Call("AKIA1", None, "us-west-2", "monitoring", "PutDashboard", speaks_cbor=True)
     headers, body = wire.error_answer(call, "InvalidParameterInput", "not a dashboard: " + "x" * 300)
+    assert headers["x-amzn-RequestId"] != wire.error_answer(call, "InvalidParameterInput", "")[0]["x-amzn-RequestId"], "each its own"
     shape = get_session().get_service_model("cloudwatch").operation_model("PutDashboard").output_shape
     assert shape is not None
     answer = {"status_code": 400, "headers": HTTPHeaders.from_dict({k.lower(): v for k, v in headers.items()}), "body": body}
