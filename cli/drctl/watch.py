@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from contextlib import nullcontext
 from datetime import datetime, timedelta
+from statistics import median
 from typing import Annotated
 
 import typer
@@ -38,11 +39,13 @@ def follow(
     sleep: Callable[[float], None],
     timeout_seconds: float | None,
     since: datetime | None = None,
+    plain: bool = False,
 ) -> Execution:
     """Write each event of an execution to `out` as it comes, until the execution has ended or is halted.
 
     Returns the execution as it was last read; still under way only if `timeout_seconds` have passed. The elapsed times count from
-    `since`, by default from the request. On a terminal a board below the events shows layers and resources.
+    `since`, by default from the request. On a terminal, unless `plain`, a board
+    below the events shows layers and resources, and what is left by what past runs took.
     Raises WrongUseError if there is no such execution.
     """
     state = _load(table, execution_id)
@@ -50,13 +53,16 @@ def follow(
     deadline = None if timeout_seconds is None else clock() + timedelta(seconds=timeout_seconds)
     tail = _Tail(table, execution_id)
     read_at = clock()
-    live = Live(console=out, auto_refresh=False) if out.is_terminal and not out.is_dumb_terminal else None
+    usual = usual_seconds(table, state.execution)
+    if usual is not None:
+        out.print(Text(f"usually takes {duration(usual)} from the opening of the first layer, by what past runs took"), soft_wrap=True)
+    live = Live(console=out, auto_refresh=False) if out.is_terminal and not out.is_dumb_terminal and not plain else None
     with live or nullcontext():
         while True:
             if _write(tail, out, zero) or clock() >= read_at + _REFRESH:
                 state, read_at = _load(table, execution_id), clock()
             if live:
-                live.update(_board(state, clock(), zero), refresh=True)
+                live.update(_board(state, clock(), zero, usual), refresh=True)
             if _is_over(state.execution):
                 _write(tail, out, zero)
                 return state.execution
@@ -102,10 +108,26 @@ def _is_over(execution: Execution) -> bool:
     return execution.status.is_terminal or execution.status is ExecutionStatus.FAILED
 
 
-def _board(state: State, now: datetime, zero: datetime) -> Group:
+def usual_seconds(table: Table, execution: Execution) -> float | None:
+    """What completed executions of the same application and phase took, the median; None for a dry run and where there are none."""
+    past = [] if execution.dry_run else table.durations(execution.application, execution.phase)
+    return median(past) if past else None
+
+
+def remaining(execution: Execution, usual: float | None, now: datetime) -> str:
+    """When it should have ended; empty before it runs, after its end, and where nothing is known of past runs."""
+    if usual is None or execution.started_at is None or execution.ended_at is not None:
+        return ""
+    left = usual - (now - execution.started_at).total_seconds()
+    return f"about {duration(left)} left" if left > 0 else f"{duration(-left)} longer than usual"
+
+
+def _board(state: State, now: datetime, zero: datetime, usual: float | None) -> Group:
     """The layers, and the resources of the one that is open."""
     execution, approval = state.execution, state.approval
     head = Text.assemble("\n", view.title(execution), f"  {between(zero, execution.ended_at or now)}")
+    if left := remaining(execution, usual, now):
+        head.append(f"  {left}", style="dim")
     if approval is not None and approval.status is ApprovalStatus.PENDING:
         head.append(f"\nwaits for a decision until {moment(approval.expires_at)}", style="yellow")
     return Group(head, view.layers(state.layers, state.resources, now))
@@ -117,6 +139,7 @@ def watch(
     timeout: Annotated[
         float | None, typer.Option(metavar="SECONDS", min=0, help="Stop watching after so many seconds.", show_default=False)
     ] = None,
+    plain: Annotated[bool, typer.Option("--plain", help="One line for each event, also on a terminal.")] = False,
 ) -> None:
     """Follow an execution until it has ended or is halted: live on a terminal, else one line for each event.
 
@@ -132,14 +155,16 @@ def watch(
     if isinstance(found, Refusal):
         view.show_refusal(found, view.console())
         raise typer.Exit(FAILED)
-    watch_to_end(cloud, execution_id, timeout)
+    watch_to_end(cloud, execution_id, timeout, plain=plain)
 
 
-def watch_to_end(cloud: Cloud, execution_id: str, timeout_seconds: float | None) -> None:
+def watch_to_end(cloud: Cloud, execution_id: str, timeout_seconds: float | None, *, plain: bool = False) -> None:
     """Follow an execution on standard output and say how it ended. Raises typer.Exit unless it SUCCEEDED."""
     out = view.console()
     try:
-        execution = follow(cloud.table, execution_id, out, clock=cloud.clock, sleep=cloud.sleep, timeout_seconds=timeout_seconds)
+        execution = follow(
+            cloud.table, execution_id, out, clock=cloud.clock, sleep=cloud.sleep, timeout_seconds=timeout_seconds, plain=plain
+        )
     except KeyboardInterrupt:
         say("you stopped watching; the execution goes on", f"{cloud.command} watch {execution_id}")
         raise typer.Exit(_INTERRUPTED) from None

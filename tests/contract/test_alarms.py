@@ -7,7 +7,9 @@ from typing import Any
 import pytest
 
 from dr_core import metrics
+from dr_core.errors import ErrorClass
 from dr_core.metrics import Metric
+from dr_core.records import ExecutionStatus, ResourceStatus
 from tests.support.state_table import TEMPLATE, template
 
 ALARMS: dict[str, dict[str, Any]] = {
@@ -84,3 +86,12 @@ def test_a_link_within_the_runbooks_leads_somewhere() -> None:
     assert wanted <= anchors(RUNBOOKS), wanted - anchors(RUNBOOKS)
     files = {one.partition("#")[0] for one in re.findall(r"\]\(([\w./-]+\.md[^)]*)\)", RUNBOOKS)}
     assert all((Path(TEMPLATE.parent) / "docs" / one).exists() for one in files)
+
+
+def test_every_status_and_every_class_of_error_has_its_line() -> None:
+    section = runbook("statuses")
+    ends = [one for one in ResourceStatus if one.is_terminal]
+    missing = [
+        one for one in (*ExecutionStatus, *ends, ResourceStatus.RETRY_WAIT, *ErrorClass) if not re.search(rf"\b{one.value}\b", section)
+    ]
+    assert not missing

@@ -8,7 +8,7 @@ from rich.console import Console
 from dr_core.commands import Command
 from dr_core.records import ExecutionStatus
 from dr_core.triggers import Outcome, Vote
-from drctl.watch import follow
+from drctl.watch import follow, remaining, usual_seconds
 from tests.support.desk import DONE, ID, Desk, failed
 
 DATABASE, WEB = ("database-tier", "AuroraMySQL"), ("[red]web[/red]", "ECS")
@@ -152,3 +152,22 @@ def test_a_dry_run_ends_well(desk: Desk) -> None:
     result = desk.run("watch", ID)
     assert result.exit_code == 0, result.output
     assert "Preflight Completed" in result.stdout and "(unplanned, dry run)  SUCCEEDED" in result.stdout
+
+
+def test_plain_lines_also_on_a_terminal_and_how_long_it_usually_takes(desk: Desk) -> None:
+    for letter, seconds in (("A", 30), ("B", 90), ("C", 60)):
+        desk.request([("web", "ECS")], execution_id=f"01J{letter * 23}")
+        desk.approve()
+        desk.now += timedelta(seconds=seconds)
+        desk.begin("0001-001", DONE)
+    desk.request([("web", "ECS")])
+    desk.approve()
+    state = desk.table.load(ID)
+    assert state and usual_seconds(desk.table, state.execution) == 60
+    assert remaining(state.execution, 60, desk.now + timedelta(seconds=20)) == "about 40.0 s left"
+    assert remaining(state.execution, 60, desk.now + timedelta(seconds=75)) == "15.0 s longer than usual"
+    assert remaining(state.execution, None, desk.now) == ""
+    desk.upcoming = [lambda: desk.begin("0001-001", DONE)]
+    told = desk.run("watch", ID, "--plain").stdout.splitlines()
+    assert told[0] == "usually takes 1 min 0 s from the opening of the first layer, by what past runs took"
+    assert any("Execution Completed" in line for line in told)
