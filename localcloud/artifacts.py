@@ -159,7 +159,8 @@ def _fingerprint(template: Path) -> str:
     text = template.read_text()
     digest.update(text.encode())
     for source in sorted(set(_SOURCES.findall(text))):
-        digest.update(_digest(template.parent / source, template.parent).digest())
+        path = template.parent / source
+        digest.update(source.encode() + b"\0" + _digest(path, path.parent).digest())
     return digest.hexdigest()[:16]
 
 

@@ -36,7 +36,8 @@ _SWEEP_EVERY: Final = 12.0  # each sends again all that is overdue: more often, 
 _STALE: Final = 12.0  # what has not moved for so long is looked at by the sweep, as if its time had come
 _DEAD_AFTER: Final = 15.0
 _IN_FLIGHT: Final = 4.5  # a call of a process that is gone has come to its end by then, however slow it is
-_PATIENCE: Final = 240.0
+_PATIENCE: Final = 300.0
+_WARM_UP: Final = 240.0
 _AWS_ERRORS: Final = (BotoCoreError, ClientError, httpx.HTTPError)
 
 
@@ -49,7 +50,7 @@ class Options:
     directory: Path
     applications: int = 3
     mutant: str | None = None
-    largest: int = plan.MOST_LAYERS
+    emphasis: plan.Emphasis = plan.USUAL
     die_with_parent: bool = False
 
 
@@ -106,14 +107,15 @@ class _Run:
         self._killed = self._sweeps = 0
         self._killed_at = 0.0
         self._began = time.monotonic()
+        self._first_began: float | None = None
         self._over = threading.Event()
-        self._strikes = plan.strikes(options.seed, options.seconds)
+        self._emphasis = self._mutant.emphasis if self._mutant else options.emphasis
+        self._strikes = plan.strikes(options.seed, options.seconds) if self._emphasis.strikes else []
 
     # --- the whole ---
 
     def result(self) -> Result:
         """Run, wait for the end of all, check."""
-        self._network(plan.network(self._options.seed))
         helpers = [threading.Thread(target=self._guarded, args=(work,)) for work in (self._follow, self._sweep, self._strike)]
         for helper in helpers:
             helper.start()
@@ -157,7 +159,16 @@ class _Run:
             raise
 
     def _elapsed(self) -> float:
-        return time.monotonic() - self._began
+        """Seconds of the plan: it begins when the first execution does, since functions that start cold take their time."""
+        return time.monotonic() - self._first_began if self._first_began else 0.0
+
+    def _wait_for_the_first(self) -> None:
+        """Until an execution has begun, everything works."""
+        while not self._over.wait(0.3) and not self._first_began:
+            waited = time.monotonic() - self._began
+            if any(seen.execution(seen.id).started_at for seen in self._witness.live()) or waited > _WARM_UP:
+                self._say("the first execution has begun: faults begin")
+                self._first_began = time.monotonic()
 
     def _stopped(self) -> bool:
         """The first violation ends the run, so that the table is as it was then."""
@@ -220,6 +231,8 @@ class _Run:
 
     def _strike(self) -> None:
         """Set each fault at its time, and take it back."""
+        self._wait_for_the_first()
+        self._network(plan.network(self._options.seed))
         client = self._cloud.faults
         for fault in self._mutant.faults if self._mutant else ():
             client.add(fault)
@@ -274,8 +287,7 @@ class _Run:
                     application,
                     number,
                     self._zones[application],
-                    largest=self._options.largest,
-                    haste=self._mutant.haste if self._mutant else 0.4,
+                    self._emphasis,
                 )
                 wanted, asked_at, number = self._ask(request), time.monotonic(), number + 1
             elif len(answered) < len(wanted) and time.monotonic() - asked_at > 15:
@@ -399,7 +411,6 @@ class _Desk:
         self._run, self._seen, self._request, self._dice = run, seen, request, dice
         self._orders = list(request.orders)
         self._running_since: float | None = None
-        self._opened_at = time.monotonic()
         self._next_at = 0.0
         self._mended = 0
 
@@ -431,7 +442,7 @@ class _Desk:
                 self._say(now, chosen, failed if chosen in ("retry", "skip") else (), 0.3 if haste else self._dice.uniform(0.5, 3))
             case ExecutionStatus.PAUSED if not self._orders or self._run.is_closing or now - self._running_since > 30:
                 self._say(now, "resume", (), 3)
-            case ExecutionStatus.RUNNING if now - self._opened_at > 240:
+            case ExecutionStatus.RUNNING if now - self._running_since > 180:
                 self._say(now, "cancel", (), 20)
 
     def _say(self, now: float, command: str, resource_ids: tuple[str, ...], pause: float) -> None:

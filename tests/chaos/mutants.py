@@ -14,12 +14,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from dr_core.phases import Phase
 from localcloud.cloud import REPOSITORY
 from localcloud.faults import Effect, Fault, When
-from tests.chaos.plan import STACK
+from tests.chaos.plan import STACK, Emphasis
 
 _CORE: Final = "layers/dr_core/python/dr_core"
 _EXECUTOR: Final = "layers/dr_engine/python/dr_engine/executor.py"
+
+
+# Small executions without other faults: what matters happens sooner, and more often.
+_SMALL: Final = Emphasis(largest=3, strikes=False)
 
 
 class PatchError(Exception):
@@ -46,14 +51,11 @@ class Patch:
 
 @dataclass(frozen=True, slots=True)
 class Mutant:
-    """The patches that take a guard away, and the faults under which it is missed soonest; they are there all the time.
-
-    `haste`: the share of executions whose operator retries at once what has failed.
-    """
+    """The patches that take a guard away, and what a run has more of so that it is missed soon: `faults` are there all the time."""
 
     patches: tuple[Patch, ...]
     faults: tuple[Fault, ...] = ()
-    haste: float = 0.4
+    emphasis: Emphasis = _SMALL
 
 
 def _slow(seconds: float, *functions: str) -> tuple[Fault, ...]:
@@ -76,7 +78,7 @@ MUTANTS: Final[Mapping[str, Mutant]] = {
     "epoch": Mutant(
         (Patch(f"{_CORE}/moves.py", '{"status": layer.status, "epoch": layer.epoch, "round": layer.round}', '{"status": layer.status}'),),
         _slow(3.0, "advance-execution", "sweep"),
-        haste=1.0,
+        emphasis=Emphasis(largest=3, haste=1.0, failing=0.9, phases=(Phase.REPLICATE,), strikes=False),
     ),
     "attempt": Mutant(
         (
@@ -101,6 +103,7 @@ MUTANTS: Final[Mapping[str, Mutant]] = {
                 probability=0.7,
             ),
         ),
+        Emphasis(largest=3, phases=(Phase.REPLICATE,), strikes=False),
     ),
     "check_no": Mutant(
         (
@@ -112,6 +115,7 @@ MUTANTS: Final[Mapping[str, Mutant]] = {
                 "resource.attempt != message.attempt",
             ),
         ),
+        emphasis=Emphasis(largest=3, phases=(Phase.INSTANTIATE,), strikes=False),
     ),
     "lock": Mutant(
         (
@@ -121,6 +125,7 @@ MUTANTS: Final[Mapping[str, Mutant]] = {
                 "transaction.save(new)",
             ),
         ),
+        emphasis=Emphasis(largest=2, rivals=3, strikes=False),
     ),
     "outbox": Mutant(
         (

@@ -82,29 +82,53 @@ class Strike:
     fault: Fault
 
 
-def request(seed: int, application: str, number: int, zone: str, *, largest: int = MOST_LAYERS, haste: float = 0.4) -> Request:
-    """The application's execution `number`. `zone` is the id of its hosted zone; `largest` bounds layers and resources of a layer."""
+@dataclass(frozen=True, slots=True)
+class Emphasis:
+    """What a run has more or less of than usual.
+
+    `largest` bounds the layers, and the resources of a layer; `haste` is the share of executions whose operator retries at once what
+    fails, `failing` that of the functions that fail in their first attempts; `rivals`, if given, is how many ask for each execution
+    beside the first; without `strikes` there are no faults but those of a mutant.
+    """
+
+    largest: int = MOST_LAYERS
+    haste: float = 0.4
+    failing: float = 0.3
+    rivals: int | None = None
+    phases: tuple[Phase, ...] = tuple(Phase)
+    strikes: bool = True
+
+
+USUAL: Final = Emphasis()
+
+
+def request(seed: int, application: str, number: int, zone: str, emphasis: Emphasis = USUAL) -> Request:
+    """The application's execution `number`. `zone` is the id of its hosted zone."""
     dice = random.Random(f"{seed}/{application}/{number}")
-    phase = dice.choice([*Phase])
+    phase = dice.choice(emphasis.phases)
     size = dice.choices(("small", "middle", "large"), (70, 25, 5))[0]
     layers, resources = {"small": (3, 4), "middle": (5, 6), "large": (MOST_LAYERS, MOST_RESOURCES)}[size]
-    numbers = sorted(dice.sample(range(1, 40), dice.randint(1, min(layers, largest))))
-    places = [(layer, index) for layer in numbers for index in range(dice.randint(1, min(resources, largest)))]
+    numbers = sorted(dice.sample(range(1, 40), dice.randint(1, min(layers, emphasis.largest))))
+    places = [(layer, index) for layer in numbers for index in range(dice.randint(1, min(resources, emphasis.largest)))]
     taken: set[tuple[int, str]] = set()
+
+    def resource(place: tuple[int, int]) -> dict[str, Any]:
+        return _resource(dice, application, number, phase, place, zone, taken, emphasis.failing)
+
     manifest = {
         "layers": [
             {
                 "layer": layer,
                 "policy": dice.choice(_POLICIES),
-                "resources": [_resource(dice, application, number, phase, place, zone, taken) for place in places if place[0] == layer],
+                "resources": [resource(place) for place in places if place[0] == layer],
             }
             for layer in numbers
         ]
     }
     orders = tuple(sorted(_orders(dice), key=lambda order: order.at))
-    return Request(
-        application, number, phase, manifest, orders, dice.random() > 0.04, dice.choices((0, 1, 2), (60, 25, 15))[0], dice.random() < haste
-    )
+    approve, rivals = dice.random() > 0.04, dice.choices((0, 1, 2), (60, 25, 15))[0]
+    rivals = rivals if emphasis.rivals is None else emphasis.rivals
+    return Request(application, number, phase, manifest, orders, approve, rivals, dice.random() < emphasis.haste)
 
 
 _POLICIES: Final[Sequence[Mapping[str, Any]]] = (
@@ -116,7 +140,14 @@ _POLICIES: Final[Sequence[Mapping[str, Any]]] = (
 
 
 def _resource(
-    dice: random.Random, application: str, number: int, phase: Phase, place: tuple[int, int], zone: str, taken: set[tuple[int, str]]
+    dice: random.Random,
+    application: str,
+    number: int,
+    phase: Phase,
+    place: tuple[int, int],
+    zone: str,
+    taken: set[tuple[int, str]],
+    failing: float,
 ) -> dict[str, Any]:
     """A resource of a manifest. `taken` are the targets of each layer: two resources of a layer may not have the same."""
     module = dice.choice(_MODULES[phase])
@@ -132,11 +163,11 @@ def _resource(
     resource["maxAttempts"] = dice.choice((1, 2, 3))
     match module:
         case "LambdaFunction":
-            failing = dice.choices((0, 1, 2, 9), (70, 15, 10, 5))[0]
+            attempts = dice.choices((1, 2, 9), (3, 2, 1))[0] if dice.random() < failing else 0
             parameters: dict[str, Any] = {
                 "FunctionName": FUNCTION,
                 "InvocationType": dice.choice(("RequestResponse", "Event")),
-                "Payload": {"name": name, "failingAttempts": failing, "seconds": dice.choice((0, 0, 0.2, 1.5))},
+                "Payload": {"name": name, "failingAttempts": attempts, "seconds": dice.choice((0, 0, 0.2, 1.5))},
             }
         case "EventBridge":
             parameters = {"EventRuleName": f"{application}-{target}"} | _forced(phase)

@@ -5,13 +5,16 @@ from pathlib import Path
 import pytest
 
 from tests.chaos.harness import Options, run
+from tests.chaos.plan import Emphasis
 
 pytestmark = [pytest.mark.integration, pytest.mark.xdist_group("chaos")]
 
 
 def test_nothing_that_must_hold_is_broken(tmp_path_factory: pytest.TempPathFactory) -> None:
     directory = Path(tmp_path_factory.mktemp("chaos"))
-    result = run(Options(seed=20, seconds=20, directory=directory, applications=2, largest=3, die_with_parent=True), print)
+    result = run(
+        Options(seed=20, seconds=20, directory=directory, applications=2, emphasis=Emphasis(largest=3), die_with_parent=True), print
+    )
     assert not result.violations
     ended = result.witness.ended()
     assert len(ended) >= 2
