@@ -290,7 +290,7 @@ class _Run:
                     self._emphasis,
                 )
                 wanted, asked_at, number = self._ask(request), time.monotonic(), number + 1
-            elif len(answered) < len(wanted) and time.monotonic() - asked_at > 15:
+            elif len(answered) < len(wanted) and time.monotonic() - asked_at > 30:
                 self._ask(self._requests_of(wanted))  # lost on its way: a client asks again, with the same token
                 asked_at = time.monotonic()
             time.sleep(0.3)

@@ -158,6 +158,7 @@ class Seen:
         if before is None:
             return
         self._in_time(sk, before, after)
+        self.lapsed.discard(sk)
         self._pairs.append((before, after))
         for invariant in ON_EACH_CHANGE[type(after)]:
             self.witness.checked[invariant] += 1
@@ -210,7 +211,6 @@ class Seen:
             self.witness.checked["I24 no check before its time"] += 1
             if early > _EARLY_SECONDS:
                 self.witness.violated("I24", self.id, f"check {before.check_no} of {before.id} was recorded {early:.1f} s before its time")
-        self.lapsed.discard(sk)
 
 
 @dataclass(frozen=True, slots=True)
