@@ -4,7 +4,7 @@ import html
 import json
 import re
 import time
-from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any, Final
 
 import httpx
@@ -12,7 +12,8 @@ import httpx
 from localcloud.cloud import LocalCloud
 
 _LINK: Final = re.compile(r"https?://\S+\?token=\S+")  # the message may quote other addresses, such as one that did not answer
-_INPUT: Final = re.compile(r'<input[^>]*name="token"[^>]*value="([^"]*)"')
+_INPUT: Final = re.compile(r'<input type="hidden" name="(\w+)" value="([^"]*)"')
+_APPLICATION: Final = re.compile(r"<dt>Application</dt><dd[^>]*>([^<]*)</dd>")
 
 
 class NoRequestError(Exception):
@@ -48,11 +49,32 @@ class Approver:
         return self._links[execution_id]
 
     def decide(self, link: str, decision: str, reason: str = "") -> httpx.Response:
-        """Open the link, then submit the page's form with `decision` (approve or reject)."""
-        page = httpx.get(link, timeout=30)
+        """Open the link, then submit the page's form with `decision` (approve or reject); the page itself where it has no form."""
+        opened = self.open(link)
+        return opened.send(decision, reason) if opened.fields else opened.page
+
+    def open(self, link: str) -> "Opened":
+        """The page behind the link, as a browser has it open. Raises httpx.HTTPStatusError when there is none."""
+        client = httpx.Client(timeout=60)
+        page = client.get(link)
         page.raise_for_status()
-        token = _INPUT.search(page.text)
-        if token is None:
-            return page
-        form: Mapping[str, str] = {"token": html.unescape(token[1]), "approver": self._name, "reason": reason, "decision": decision}
-        return httpx.post(link.partition("?")[0], data=dict(form), timeout=30)
+        fields = {name: html.unescape(value) for name, value in _INPUT.findall(page.text)}
+        application = _APPLICATION.search(page.text)
+        typed = {"confirmation": html.unescape(application[1])} if application else {}
+        return Opened(client, page, fields and {**fields, **typed, "approver": self._name})
+
+
+@dataclass(frozen=True)
+class Opened:
+    """A page in a browser: what it shows, and the fields of its form, none if it has none."""
+
+    client: httpx.Client
+    page: httpx.Response
+    fields: dict[str, str]
+
+    def send(self, decision: str, reason: str = "") -> httpx.Response:
+        """Submit the form."""
+        address = self.page.url
+        origin = {"Origin": f"{address.scheme}://{address.netloc.decode()}"}
+        form = {**self.fields, "reason": reason, "decision": decision}
+        return self.client.post(str(address).partition("?")[0], data=form, headers=origin)

@@ -64,7 +64,10 @@ def _decide(cloud: Cloud, decision: Literal["approve", "reject"], execution_or_l
         for fact in _SHOWN:
             if fact in shown.facts:
                 out.print(Text(f"{fact:<13} {shown.facts[fact]}"))
-        decided = page.submit(client, link, {**shown.hidden, "approver": name, "reason": reason, "decision": decision})
+        # Who gives the command has named the execution; what the page asks people to type is for those who click.
+        typed = {"confirmation": shown.facts.get("Application", "")}
+        form = {**shown.hidden, **typed, "approver": name, "reason": reason, "decision": decision}
+        decided = page.submit(client, link, form)
     if decided.status != 200:
         say(decided.says())
         raise typer.Exit(FAILED)

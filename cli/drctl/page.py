@@ -36,7 +36,8 @@ def submit(client: httpx.Client, link: str, form: dict[str, str]) -> Page:
 
 def _page(client: httpx.Client, method: str, link: str, form: dict[str, str] | None) -> Page:
     try:
-        answer = client.request(method, link, data=form)
+        origin = {"Origin": f"{httpx.URL(link).scheme}://{httpx.URL(link).netloc.decode()}"} if form is not None else None
+        answer = client.request(method, link, data=form, headers=origin)
     except httpx.HTTPError as error:
         host = httpx.URL(link).host
         raise UnreachablePageError(f"the approval page at {host} does not answer: {plain(error) or type(error).__name__}") from error

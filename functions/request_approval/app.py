@@ -11,6 +11,7 @@ import boto3
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from dr_core import flow
+from dr_core.approval_plan import plan_digest
 from dr_core.approvals import link_for, link_signer
 from dr_core.observability import logger, utc_now
 from dr_core.records import ApprovalStatus
@@ -39,8 +40,12 @@ def lambda_handler(event: dict[str, str], _context: LambdaContext) -> None:
     if state is None or state.approval is None or state.approval.status is not ApprovalStatus.PENDING:
         logger.info("nothing to decide any more")
         return
-    flow.follow(table(), state, TokenHeld(event["taskToken"]), utc_now)
-    link = link_for(state.execution, state.approval, link_signer(), setting("APPROVAL_PAGE_URL"))
+    plan = plan_digest(table().resources(execution_id), table().preflights(execution_id))
+    flow.follow(table(), state, TokenHeld(event["taskToken"], plan), utc_now)
+    approval = table().approval(execution_id)
+    assert approval, "it was read a moment ago"
+    seconds = int(setting("LINK_SECONDS"))
+    link = link_for(state.execution, approval, link_signer(), setting("APPROVAL_PAGE_URL"), now=utc_now(), seconds=seconds)
     context = load_context(table(), execution_id)
     assert context, "it was read a moment ago"
     subject, message, _ = mail(context, link)

@@ -218,7 +218,7 @@ def forget() -> None:
         state.table,
         queues._sqs,
         bus._events,
-        approvals.link_signer,
+        approvals._signing_secret,
         target.target_access,
         target._assume,
         executor.executor,

@@ -155,7 +155,7 @@ def _value(reference: object) -> str:
     if isinstance(reference, list):  # !If [condition, then, else], of which the default is the first
         return _value(reference[1])
     parameter = template()["Parameters"].get(reference, {})
-    return _STANDS_FOR[str(reference)] if str(reference) in _STANDS_FOR else str(parameter["Default"])
+    return _STANDS_FOR[str(reference)] if str(reference) in _STANDS_FOR else str(parameter.get("Default", reference))
 
 
 def queue_function(queue: str) -> str:

@@ -126,12 +126,14 @@ class Desk:
         if request.method == "POST":
             self.posts.append(request)
         event = {
-            "requestContext": {"http": {"method": request.method}},
+            "requestContext": {"http": {"method": request.method}, "domainName": request.url.host},
+            "headers": dict(request.headers),
             "queryStringParameters": dict(request.url.params),
             "body": request.content.decode(),
         }
         said: Any = approval_views.answer(approvals.respond(event, self.table, LinkSigner(SECRET), lambda: self.now), self.table)
-        return httpx.Response(said["statusCode"], headers=said["headers"], text=said["body"])
+        headers = [*said["headers"].items(), *(("Set-Cookie", cookie) for cookie in said.get("cookies", ()))]
+        return httpx.Response(said["statusCode"], headers=headers, text=said["body"])
 
     # --- what is on the bus ---
 

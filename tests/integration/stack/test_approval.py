@@ -41,12 +41,10 @@ def test_a_rejected_execution_ends_and_frees_its_locks(operator: Operator) -> No
 def test_a_repeated_decision_is_refused(operator: Operator) -> None:
     execution_id = operator.request()
     link = operator.approver.link(execution_id, PATIENCE_SECONDS)
-    token = httpx.URL(link).params["token"]
-    form = {"token": token, "approver": "bob", "decision": "reject"}
-    address = link.partition("?")[0]
-    assert httpx.post(address, data=form, timeout=60).status_code == 200
+    opened = operator.approver.open(link)
+    assert opened.send("reject").status_code == 200
 
-    again = httpx.post(address, data=form | {"decision": "approve"}, timeout=60)
+    again = opened.send("approve")
 
     assert again.status_code == 409
     assert operator.finished(execution_id).status is ExecutionStatus.REJECTED
@@ -73,14 +71,12 @@ def test_a_request_that_nobody_decides_expires(operator: Operator) -> None:
     sfn.update_state_machine(stateMachineArn=machine, definition=json.dumps(shortened))
     try:
         execution_id = operator.request()
-        link = operator.approver.link(execution_id, PATIENCE_SECONDS)
+        opened = operator.approver.open(operator.approver.link(execution_id, PATIENCE_SECONDS))
         assert operator.finished(execution_id).status is ExecutionStatus.EXPIRED
     finally:
         sfn.update_state_machine(stateMachineArn=machine, definition=definition)
 
-    form = {"token": httpx.URL(link).params["token"], "approver": "late", "decision": "approve"}
-    late = httpx.post(link.partition("?")[0], data=form, timeout=60)
-    assert late.status_code == 409
+    assert opened.send("approve").status_code == 409
     assert operator.execution(execution_id).status is ExecutionStatus.EXPIRED
     assert operator.table.locked_by("storefront", ("us-east-1", "us-west-2")) == {}
 

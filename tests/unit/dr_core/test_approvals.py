@@ -13,9 +13,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from dr_core import flow
+from dr_core.approval_plan import plan_digest
 from dr_core.approvals import link_for, respond
 from dr_core.links import LinkSigner, LinkToken
-from dr_core.records import Approval, ApprovalStatus
+from dr_core.phases import Phase
+from dr_core.records import Approval, ApprovalStatus, Approver
 from dr_core.triggers import Vote
 from dr_people.approval_context import context_of
 from dr_people.approval_views import answer, mail
@@ -49,16 +51,36 @@ class Page:
 
     def __init__(self, cloud: Cloud) -> None:
         self.cloud = cloud
+        self.headers = {"Origin": "https://page.example", "sec-fetch-site": "same-origin"}
+        self.cookies: list[str] = []
+
+    def event(self, method: str, token: object = TOKEN, **more: Any) -> dict[str, Any]:
+        """The request as Lambda hands it over."""
+        context = {"http": {"method": method}, "domainName": "page.example"}
+        return {
+            "requestContext": context,
+            "headers": self.headers,
+            "cookies": self.cookies,
+            "queryStringParameters": {"token": token},
+            **more,
+        }
 
     def ask(self, method: str, token: object = TOKEN, **more: Any) -> Shown:
         """A request without a form."""
-        event = {"requestContext": {"http": {"method": method}}, "queryStringParameters": {"token": token}, **more}
-        said: Any = answer(respond(event, self.cloud.table, SIGNER, self.cloud.clock), self.cloud.table)
+        said: Any = answer(respond(self.event(method, token, **more), self.cloud.table, SIGNER, self.cloud.clock), self.cloud.table)
         return Shown(said["statusCode"], said["body"], said["headers"])
 
+    def open(self, token: str = TOKEN) -> str:
+        """Open the link: keeps the cookie, and gives the form's nonce."""
+        shown = respond(self.event("GET", token), self.cloud.table, SIGNER, self.cloud.clock)
+        if shown.cookie:
+            self.cookies = ["other=1", shown.cookie.partition(";")[0]]
+        return shown.nonce
+
     def post(self, **form: str) -> Shown:
-        """A form is sent; it carries a good link unless it says otherwise."""
-        return self.send(urlencode({"token": TOKEN, **form}))
+        """The link is opened and its form sent; it carries what is right unless it says otherwise."""
+        token = form.get("token", TOKEN)
+        return self.send(urlencode({"token": token, "nonce": self.open(token), "confirmation": "shop", **form}))
 
     def send(self, body: object, encoded: bool = False) -> Shown:
         """Whatever stands in a POST."""
@@ -103,7 +125,8 @@ def test_the_page_shows_what_is_decided(page: Page) -> None:
 @pytest.mark.parametrize(("decision", "status", "event"), [("approve", "APPROVED", "Granted"), ("reject", "REJECTED", "Rejected")])
 @pytest.mark.parametrize("encoded", [False, True])
 def test_a_post_decides(page: Page, decision: str, status: str, event: str, encoded: bool) -> None:
-    body = urlencode({"token": TOKEN, "decision": decision, "approver": " Jörg\n李\u202e ", "reason": "seen & agreed"})
+    right = {"token": TOKEN, "nonce": page.open(), "confirmation": " Shop"}
+    body = urlencode({**right, "decision": decision, "approver": " Jörg\n李\u202e ", "reason": "seen & agreed"})
     answer = page.send(b64encode(body.encode()).decode() if encoded else body, encoded)
     assert answer.status == 200 and f"You {status.lower()} it" in answer.body
     assert (page.approval.status, page.approval.approver, page.approval.reason) == (status, "Jörg 李", "seen & agreed")
@@ -123,11 +146,10 @@ def test_a_decision_stands(page: Page) -> None:
 def test_of_two_who_decide_at_once_one_does(page: Page, monkeypatch: pytest.MonkeyPatch) -> None:
     state = page.cloud.table.load(ID)
     assert state and page.post(decision="approve", approver="ann").status == 200
-    monkeypatch.setattr(page.cloud.table, "load", lambda _: state)
-    monkeypatch.setattr(page.cloud.table, "approval", lambda _: state.approval)
-    late = page.post(decision="reject", approver="bob")
-    monkeypatch.undo()
-    assert late.status == 409 and "Somebody else decided at this moment" in late.body
+    load, stale = page.cloud.table.load, [state, state, state]
+    monkeypatch.setattr(page.cloud.table, "load", lambda identity: stale.pop() if stale else load(identity))
+    late = page.post(token=made_out_to(""), decision="reject", approver="bob")
+    assert not stale and late.status == 409 and "already APPROVED by ann" in late.body
 
 
 @pytest.mark.parametrize(
@@ -209,7 +231,7 @@ def test_what_people_wrote_is_text_and_never_html(cloud: Cloud) -> None:
 def test_every_answer_is_shut_in(page: Page) -> None:
     for shown in (page.ask("GET"), page.ask("PUT"), page.ask("GET", "x"), page.post(decision="approve", approver="ann")):
         headers = shown.headers
-        assert headers["Cache-Control"] == "no-store" and headers["Referrer-Policy"] == "no-referrer"
+        assert headers["Cache-Control"] == "no-store" and headers["Referrer-Policy"] == "same-origin"
         assert headers["X-Content-Type-Options"] == "nosniff" and headers["Content-Type"] == "text/html; charset=utf-8"
         policy = dict(part.split(" ", 1) for part in headers["Content-Security-Policy"].split("; "))
         assert (policy["default-src"], policy["frame-ancestors"], policy["form-action"]) == ("'none'", "'none'", "'self'")
@@ -246,7 +268,108 @@ def test_the_message_says_what_is_asked_and_where(page: Page) -> None:
     assert link in text.splitlines() and "opening the link decides nothing" in text
     assert "  layer 2: lamp-1 (Lamp, account 123456789012)" in text.splitlines()
     assert link.startswith("https://page.example/decide/?token=")
-    assert SIGNER.read(link.partition("=")[2], T0) == LinkToken(ID, SHA, approval.expires_at)
+    token = SIGNER.read(link.partition("=")[2], T0)
+    assert token == LinkToken(ID, SHA, approval.expires_at, id=token.id) and len(token.id) >= 16
+
+
+def test_a_link_is_good_for_an_hour_and_no_longer_than_the_approval() -> None:
+    execution, late = an_execution(), an_approval(expires_at=T0 + timedelta(days=1), plan_sha256="p1")
+    made = [SIGNER.read(link_for(execution, late, SIGNER, "https://p", "ann", now=T0, seconds=s).partition("=")[2], T0) for s in (60, 1e6)]
+    assert [one.expires_at - T0 for one in made] == [timedelta(minutes=1), timedelta(days=1)]
+    assert (made[0].approver, made[0].plan_sha256, made[0].id == made[1].id) == ("ann", "p1", False)
+
+
+def test_a_form_of_another_site_decides_nothing(page: Page) -> None:
+    nonce = page.open()
+    with page.untouched():
+        for headers in (
+            {},
+            {"origin": "https://evil.example"},
+            {"origin": "null"},
+            {"origin": "http://page.example"},
+            {"origin": "https://page.example", "sec-fetch-site": "cross-site"},
+            {"origin": "https://page.example", "sec-fetch-site": "same-site"},
+        ):
+            page.headers = headers
+            said = page.send(urlencode({"token": TOKEN, "nonce": nonce, "confirmation": "shop", "decision": "approve", "approver": "ann"}))
+            assert said.status == 403 and "another site" in said.body
+
+
+def test_a_page_behind_an_address_of_its_own(page: Page) -> None:
+    event = page.event("GET")
+    shown = respond(event, page.cloud.table, SIGNER, page.cloud.clock, page_url="https://approve.example/x")
+    assert "; Secure" in shown.cookie and "SameSite=Strict" in shown.cookie and "HttpOnly" in shown.cookie
+    local = respond(event, page.cloud.table, SIGNER, page.cloud.clock, page_url="http://127.0.0.1:4566/x")
+    assert "Secure" not in local.cookie, "a browser would not send it back"
+    page.headers, page.cookies = {"origin": "https://approve.example"}, [shown.cookie.partition(";")[0]]
+    form = {"token": TOKEN, "nonce": shown.nonce, "confirmation": "shop", "decision": "approve", "approver": "ann"}
+    sent = page.event("POST", body=urlencode(form))
+    assert respond(sent, page.cloud.table, SIGNER, page.cloud.clock).status == 403
+    assert respond(sent, page.cloud.table, SIGNER, page.cloud.clock, page_url="https://approve.example/x").status == 200
+
+
+def test_a_form_is_for_the_browser_and_the_link_that_it_was_made_for(page: Page) -> None:
+    other = SIGNER.sign(LinkToken(ID, SHA, T0 + timedelta(hours=1)))
+    nonce = page.open()
+    mine, form = page.cookies, {"decision": "approve", "approver": "ann"}
+    with page.untouched():
+        for cookies in ([], ["approval="], ["approval=" + "x" * 32], ["approval=../../etc"], ["other=" + "x" * 32]):
+            page.cookies = cookies
+            assert page.send(urlencode({**form, "token": TOKEN, "nonce": nonce, "confirmation": "shop"})).status == 403
+        page.cookies = mine
+        for wrong in ("", "x", TOKEN, page.open(other)):
+            assert page.send(urlencode({**form, "token": TOKEN, "nonce": wrong, "confirmation": "shop"})).status == 403
+        page.cloud.clock.advance(1800)
+        assert page.send(urlencode({**form, "token": TOKEN, "nonce": nonce, "confirmation": "shop"})).status == 403
+    page.cloud.clock.advance(-1)
+    assert page.cookies == mine and page.send(urlencode({**form, "token": TOKEN, "nonce": nonce, "confirmation": "shop"})).status == 200
+
+
+@pytest.mark.parametrize("phase", list(Phase))
+def test_what_cannot_be_undone_is_typed_to_be_approved(cloud: Cloud, phase: Phase) -> None:
+    assert cloud.table.create(an_execution(phase=phase), [a_layer()], [a_resource()], an_approval(), T0)
+    page, asks = Page(cloud), phase in (Phase.ACTIVATE, Phase.CLEANUP)
+    assert ('name="confirmation"' in page.ask("GET").body) is asks
+    for typed in ("", "shopp", phase):
+        said = page.post(decision="approve", approver="ann", confirmation=typed)
+        if not asks:
+            assert said.status == 200
+            return
+        assert said.status == 400 and page.approval.status is ApprovalStatus.PENDING
+    assert page.post(decision="reject", approver="ann", confirmation="").status == 200
+
+
+PEOPLE = (Approver("ann", email="ann@x.org"), Approver("bob", email="bob@x.org"))
+
+
+def made_out_to(name: str, plan: str = "") -> str:
+    return SIGNER.sign(LinkToken(ID, SHA, T0 + timedelta(hours=1), plan, name))
+
+
+def test_a_link_is_its_approvers_and_good_for_one_vote(cloud: Cloud) -> None:
+    assert cloud.table.create(an_execution(), [a_layer()], [a_resource()], an_approval(quorum=2, approvers=PEOPLE), T0)
+    page, anns = Page(cloud), made_out_to("ann")
+    first = page.post(token=anns, decision="approve", approver="bob")
+    assert first.status == 200 and "1 of 2 people have approved" in first.body
+    assert [vote.approver for vote in page.approval.votes] == ["ann"], "not what is typed, but whom the link is made out to"
+    with page.untouched():
+        for decision in ("approve", "reject"):
+            again = page.post(token=anns, decision=decision)
+            assert again.status == 409 and "this link has been used before" in again.body
+        assert "ann has approved this already" in page.post(token=made_out_to("ann"), decision="approve").body
+        assert "not one of those who may decide" in page.post(decision="approve", approver="ann").body, "made out to nobody"
+        assert "not one of those who may decide" in page.post(token=made_out_to("mallory"), decision="approve").body
+    assert page.post(token=made_out_to("bob"), decision="approve").status == 200
+    assert page.approval.approver == "ann, bob"
+
+
+def test_a_link_is_for_the_plan_that_it_showed(cloud: Cloud) -> None:
+    digest = plan_digest([a_resource()], [])
+    assert cloud.table.create(an_execution(), [a_layer()], [a_resource()], an_approval(plan_sha256=digest), T0)
+    page = Page(cloud)
+    for other in ("", "f" * 64):
+        assert "the plan is not the one that was shown" in page.post(token=made_out_to("", other), decision="approve", approver="ann").body
+    assert page.post(token=made_out_to("", digest), decision="approve", approver="ann").status == 200
 
 
 def test_a_decision_elsewhere_shows_on_the_page(page: Page) -> None:

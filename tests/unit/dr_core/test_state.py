@@ -23,7 +23,7 @@ from dr_core.records import (
     Resource,
     ResourceStatus,
 )
-from dr_core.state import LockedError, Table
+from dr_core.state import LockedError, Once, Table
 from tests.support.control_plane import (
     HOME,
     ID,
@@ -337,3 +337,14 @@ def test_what_is_not_there_is_nothing(table: Table) -> None:
     assert table.refusal(ID) is None and table.refusal("01NO") is None
     assert table.approval("01NO") is None and table.load("01NO") is None and table.by_token("shop", "no") is None
     assert table.load_resource("01NO", "0001-001") is None and table.load_resource(ID, "0009-001") is None
+
+
+def test_what_is_good_once_is_used_up_with_the_move_or_not_at_all(cloud: Cloud) -> None:
+    table, one, two = cloud.table, Once("link:a", T0), Once("link:b", T0)
+    assert table.create(an_execution(), [a_layer()], [a_resource()], an_approval(), T0)
+    wrong = Move((Change(Kind.APPROVAL, "", {"status": ApprovalStatus.EXPIRED}),))
+    assert not table.commit(an_execution(), wrong, T0, once=(one,)) and not table.is_used(one.key)
+    assert table.commit(an_execution(), Move(()), T0, once=(one,)) and table.is_used(one.key)
+    assert not table.commit(an_execution(), Move(()), T0, once=(two, one)) and not table.is_used(two.key)
+    (kept,) = (item for item in cloud.items() if item["sk"]["S"] == "NONCE")
+    assert int(kept["ttl"]["N"]) > T0.timestamp() and "link:a" not in kept["pk"]["S"]

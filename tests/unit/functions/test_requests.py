@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable
 from datetime import timedelta
+from hashlib import sha256
 from typing import Any
 from urllib.parse import urlencode
 
@@ -10,8 +11,9 @@ import boto3
 import pytest
 
 from dr_core import flow
+from dr_core.approval_plan import plan_digest
 from dr_core.events import execution_id
-from dr_core.links import LinkSigner, LinkToken
+from dr_core.links import FormToken, LinkSigner, LinkToken
 from dr_core.records import ApprovalStatus, ExecutionStatus
 from dr_core.triggers import Preflown, TokenHeld, Vote
 from dr_engine.preflight import document
@@ -200,7 +202,10 @@ def test_request_approval(function: Functions, waiting: Cloud) -> None:
     (call,) = waiting.made("Publish")
     assert call.parameters["TopicArn"] == TOPIC and call.parameters["Subject"].startswith("Approval needed: ACTIVATE of shop")
     (link,) = [line for line in call.parameters["Message"].splitlines() if line.startswith(PAGE)]
-    assert LinkSigner(SECRET).read(link.rpartition("=")[2], T0) == LinkToken(ID, SHA, T0 + timedelta(hours=1))
+    token = LinkSigner(SECRET).read(link.rpartition("=")[2], T0)
+    approval = waiting.table.approval(ID)
+    assert approval and approval.plan_sha256 == token.plan_sha256 == plan_digest(waiting.table.resources(ID), [])
+    assert token == LinkToken(ID, SHA, T0 + timedelta(hours=1), token.plan_sha256, id=token.id)
     approval = waiting.table.approval(ID)
     assert approval and (approval.task_token, approval.asked_at, approval.status) == ("the-token", T0, ApprovalStatus.PENDING)
     assert "the-token" not in call.parameters["Message"] and SECRET not in call.parameters["Message"]
@@ -249,9 +254,17 @@ def test_request_approval_asks_nobody_about_what_is_decided(function: Functions,
 
 
 def visit(method: str, **more: object) -> dict[str, Any]:
-    token = LinkSigner(SECRET).sign(LinkToken(ID, SHA, T0 + timedelta(hours=1)))
-    body = urlencode({"token": token, "decision": "approve", "approver": "ann"})
-    event = {"requestContext": {"http": {"method": method}}, "queryStringParameters": {"token": token}, "isBase64Encoded": False}
+    token = LinkSigner(SECRET).sign(LinkToken(ID, SHA, T0 + timedelta(hours=1), id="jti"))
+    browser = "b" * 32
+    nonce = LinkSigner(SECRET).sign_form(FormToken("jti", sha256(browser.encode()).hexdigest(), T0 + timedelta(minutes=1)))
+    body = urlencode({"token": token, "nonce": nonce, "confirmation": "shop", "decision": "approve", "approver": "ann"})
+    event = {
+        "requestContext": {"http": {"method": method}, "domainName": "page.example"},
+        "headers": {"origin": "https://page.example"},
+        "cookies": [f"approval={browser}"],
+        "queryStringParameters": {"token": token},
+        "isBase64Encoded": False,
+    }
     return {"version": "2.0", **event, "body": body if method == "POST" else "", **more}
 
 

@@ -1,7 +1,7 @@
 """The one way to vote. Every channel (page, Slack, IAM, OIDC) says who it is and what they were shown; from here on all are alike."""
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING
@@ -16,7 +16,7 @@ from dr_core.errors import OrchestratorError
 from dr_core.observability import logger, utc_now
 from dr_core.records import Approval, ApprovalStatus, Execution
 from dr_core.settings import setting
-from dr_core.state import Table, table
+from dr_core.state import Once, Table, table
 from dr_core.triggers import Expire, Vote
 
 if TYPE_CHECKING:
@@ -34,8 +34,8 @@ class Votes:
     clock: flow.Clock
     read_manifest: Callable[[str], bytes | None]
 
-    def cast(self, execution_id: str, vote: Vote) -> Approval:
-        """Record the vote; gives the approval as it is then.
+    def cast(self, execution_id: str, vote: Vote, once: Sequence[Once] = ()) -> Approval:
+        """Record the vote; gives the approval as it is then. `once`: what the vote uses up, with it or not at all.
 
         Raises NotAllowedError, in words for the voter, when it does not count: somebody else decided, it is not theirs to decide, or
         what they were shown is not what would run. A manifest that was changed since the request ends the approval.
@@ -45,12 +45,16 @@ class Votes:
             state = self.table.load(execution_id)
             if state is None:
                 raise NotAllowedError(f"there is no execution {execution_id}")
+            if not flow.at_home(self.table, state):
+                raise NotAllowedError(f"this execution is at home in {state.execution.home_region}: decide on it there")
             if state.approval is not None and state.approval.status is ApprovalStatus.PENDING:
                 changed = self._changed(state.execution, state.approval)
                 if changed:
                     flow.follow(self.table, state, Expire(changed), self.clock)
                     raise NotAllowedError(f"{changed}: this approval is void, request the execution again")
-            if flow.follow(self.table, state, vote, self.clock) is not None:
+                if any(self.table.is_used(one.key) for one in once):
+                    raise NotAllowedError("this link has been used before: it is good for one vote")
+            if flow.follow(self.table, state, vote, self.clock, once) is not None:
                 found = self.table.approval(execution_id)
                 assert found is not None  # it was just written, and nothing deletes
                 return found

@@ -1,25 +1,36 @@
 """Deciding: the link that people get, what the page behind it answers, and the vote. Only a POST decides. What it looks like: dr_people."""
 
+import hashlib
+import re
+import secrets
 from base64 import b64decode
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from functools import cache
-from typing import TYPE_CHECKING, Any
-from urllib.parse import parse_qs
-
-import boto3
+from hmac import compare_digest
+from typing import Any, Final
+from urllib.parse import parse_qs, urlsplit
 
 from dr_core import flow
+from dr_core.approval_rules import approvals_of
+from dr_core.approval_votes import Votes, published
 from dr_core.commands import NotAllowedError
-from dr_core.links import BadLinkError, LinkSigner, LinkToken
+from dr_core.links import BadLinkError, FormToken, LinkSigner, LinkToken
 from dr_core.observability import logger
-from dr_core.records import Approval, Execution, State
+from dr_core.phases import Phase
+from dr_core.records import Approval, ApprovalStatus, Execution
+from dr_core.secret_store import Secret
 from dr_core.settings import setting
-from dr_core.state import Table
+from dr_core.state import Once, Table
 from dr_core.triggers import Vote
 
-if TYPE_CHECKING:
-    from mypy_boto3_secretsmanager import SecretsManagerClient
+LINK_SECONDS: Final = 3600
+_FORM_SECONDS: Final = 1800
+_COOKIE: Final = "approval"
+_COOKIE_VALUE: Final = re.compile(r"[A-Za-z0-9_-]{20,64}")
+# The phases of which an approval asks for the application's name, typed.
+_TYPED: Final = (Phase.ACTIVATE, Phase.CLEANUP)
 
 
 @dataclass(frozen=True)
@@ -28,6 +39,7 @@ class Response:
 
     `signed` is the link's token and `nonce` a number used once, which the form sends back. `approver`: whom the link is made out to; if
     nobody, the form asks for a name. `confirm`: what must be typed to approve, empty for nothing.
+    `cookie`: what the browser is to keep, as a Set-Cookie header.
     """
 
     status: int
@@ -38,25 +50,50 @@ class Response:
     nonce: str = ""
     approver: str = ""
     confirm: str = ""
+    cookie: str = ""
 
 
 @cache
+def _signing_secret() -> Secret:
+    return Secret(setting("SIGNING_SECRET_ARN"))
+
+
 def link_signer() -> LinkSigner:
-    """The signer with the stack's secret."""
-    client: SecretsManagerClient = boto3.client("secretsmanager")
-    return LinkSigner(client.get_secret_value(SecretId=setting("SIGNING_SECRET_ARN"))["SecretString"])
+    """The signer with the stack's keys, as they are now or were a minute ago."""
+    return LinkSigner(_signing_secret().text(), lambda: _signing_secret().text(fresh=True))
 
 
-def link_for(execution: Execution, approval: Approval, signer: LinkSigner, base_url: str) -> str:
-    """The link to the page on which `execution` is decided."""
-    token = signer.sign(LinkToken(execution.id, approval.manifest_sha256, approval.expires_at))
+def link_for(
+    execution: Execution,
+    approval: Approval,
+    signer: LinkSigner,
+    base_url: str,
+    approver: str = "",
+    *,
+    now: datetime | None = None,
+    seconds: float = LINK_SECONDS,
+) -> str:
+    """The link to the page on which `execution` is decided, made out to the approver of that name; where none is configured, to nobody.
+
+    It is good for `seconds` from `now` on, and no longer than the approval; without `now` as long as that.
+    """
+    expires_at = approval.expires_at if now is None else min(approval.expires_at, now + timedelta(seconds=seconds))
+    token = signer.sign(LinkToken(execution.id, approval.manifest_sha256, expires_at, approval.plan_sha256 or "", approver))
     return f"{base_url.rstrip('/')}/?token={token}"
 
 
-def respond(event: Mapping[str, Any], table: Table, signer: LinkSigner, clock: flow.Clock) -> Response:
+def respond(
+    event: Mapping[str, Any],
+    table: Table,
+    signer: LinkSigner,
+    clock: flow.Clock,
+    *,
+    read_manifest: Callable[[str], bytes | None] = published,
+    page_url: str = "",
+) -> Response:
     """Answer a request to the page: GET and HEAD show it and change nothing, POST decides.
 
-    `event`: a Lambda function URL's, payload format 2.0.
+    `event`: a Lambda function URL's, payload format 2.0. `page_url`: where people reach the page, if not at the function's own URL.
     """
     method = event["requestContext"]["http"]["method"]
     form = _form(event) if method == "POST" else {}
@@ -72,27 +109,87 @@ def respond(event: Mapping[str, Any], table: Table, signer: LinkSigner, clock: f
     approval = table.approval(token.execution_id)
     if state is None or approval is None:
         return Response(404, "Not found", "There is no such execution.")
-    state = State(state.execution, state.layers, state.resources, approval)
-    if method != "POST":
-        execution = state.execution
-        return Response(200, f"{execution.phase} of {execution.application}", execution_id=execution.id, signed=signed or "")
-    return _decide(state, token, form, table, clock)
+    execution = state.execution
+    if method == "POST":
+        return _decide(event, execution, approval, token, form, Votes(table, clock, read_manifest), signer, page_url)
+    browser = _browser(event) or secrets.token_urlsafe(24)
+    secure = "" if page_url.startswith("http://") else "; Secure"
+    return Response(
+        200,
+        f"{execution.phase} of {execution.application}",
+        execution_id=execution.id,
+        signed=signed or "",
+        nonce=signer.sign_form(FormToken(token.id, _digest(browser), clock() + timedelta(seconds=_FORM_SECONDS))),
+        approver=token.approver,
+        confirm=execution.application if execution.phase in _TYPED else "",
+        cookie=f"{_COOKIE}={browser}; Path=/; HttpOnly; SameSite=Strict; Max-Age={_FORM_SECONDS}{secure}",
+    )
 
 
-def _decide(state: State, token: LinkToken, form: Mapping[str, str], table: Table, clock: flow.Clock) -> Response:
-    decision, approver = form.get("decision"), _typed(form.get("approver", ""), 100)
-    if decision not in ("approve", "reject") or not approver:
-        return Response(400, "Nothing was decided", "Choose approve or reject, and give your name.")
-    plan = (state.approval.plan_sha256 if state.approval else None) or ""
-    vote = Vote(decision == "approve", approver, _typed(form.get("reason", ""), 500), token.manifest_sha256, plan)
+def _decide(
+    event: Mapping[str, Any],
+    execution: Execution,
+    approval: Approval,
+    token: LinkToken,
+    form: Mapping[str, str],
+    votes: Votes,
+    signer: LinkSigner,
+    page_url: str,
+) -> Response:
     try:
-        moved = flow.follow(table, state, vote, clock)
+        _came_from_the_page(event, page_url)
+        nonce = signer.read_form(form.get("nonce", ""), votes.clock())
+        browser = _browser(event)
+        if nonce.link_id != token.id or not browser or not compare_digest(nonce.browser, _digest(browser)):
+            raise BadLinkError("this form was not made for you: open the link again, and let the page keep its cookie")
+    except BadLinkError as error:
+        return Response(403, "Nothing was decided", f"{error}.")
+    # Where people are configured, they are who the link is made out to, whatever is typed.
+    approver = token.approver or ("" if approval.approvers else _typed(form.get("approver", ""), 100))
+    decision = form.get("decision")
+    if decision not in ("approve", "reject") or not (approver or approval.approvers):
+        return Response(400, "Nothing was decided", "Choose approve or reject, and give your name.")
+    typed = _typed(form.get("confirmation", ""), 100)
+    if decision == "approve" and execution.phase in _TYPED and typed.casefold() != execution.application.casefold():
+        return Response(
+            400, "Nothing was decided", f"To approve {execution.phase}, type the name of the application: {execution.application}."
+        )
+    reason = _typed(form.get("reason", ""), 500)
+    vote = Vote(decision == "approve", approver, reason, token.manifest_sha256, token.plan_sha256, "page")
+    try:
+        decided = votes.cast(execution.id, vote, (Once(f"link:{token.id}", token.expires_at), Once(f"form:{nonce.id}", nonce.expires_at)))
     except NotAllowedError as error:
         return Response(409, "Nothing was decided", f"{error}.")
-    if moved is None:
-        return Response(409, "Nothing was decided", "Somebody else decided at this moment. Open the link again to see what.")
-    word = "approved" if vote.approve else "rejected"
-    return Response(200, f"You {word} it", f"{state.execution.phase} of {state.execution.application} is {word}.")
+    word, what = "approved" if vote.approve else "rejected", f"{execution.phase} of {execution.application}"
+    if decided.status is ApprovalStatus.PENDING:
+        return Response(200, f"You {word} it", f"{approvals_of(decided)} of {decided.quorum} people have approved {what}.")
+    return Response(200, f"You {word} it", f"{what} is {word}.")
+
+
+def _came_from_the_page(event: Mapping[str, Any], page_url: str) -> None:
+    """Raises BadLinkError for a form that another site has sent: browsers say from where it comes."""
+    headers = {name.lower(): value for name, value in (event.get("headers") or {}).items()}
+    own = f"https://{event['requestContext'].get('domainName', '')}"
+    pages = {own, *([_origin(page_url)] if page_url else [])}
+    if headers.get("origin") not in pages or headers.get("sec-fetch-site", "same-origin") != "same-origin":
+        raise BadLinkError("this form was sent from another site: open the link yourself")
+
+
+def _origin(url: str) -> str:
+    parts = urlsplit(url)
+    return f"{parts.scheme}://{parts.netloc}"
+
+
+def _browser(event: Mapping[str, Any]) -> str:
+    """What the page's cookie says, empty without one."""
+    headers = {name.lower(): value for name, value in (event.get("headers") or {}).items()}
+    given = event.get("cookies") or headers.get("cookie", "").split(";")
+    found = [value for name, _, value in (one.strip().partition("=") for one in given) if name == _COOKIE]
+    return found[0] if found and _COOKIE_VALUE.fullmatch(found[0]) else ""
+
+
+def _digest(browser: str) -> str:
+    return hashlib.sha256(browser.encode()).hexdigest()
 
 
 def _form(event: Mapping[str, Any]) -> dict[str, str]:

@@ -1,6 +1,6 @@
 """Read, decide, commit: how a wake-up becomes transactions. All that handlers share beyond parsing."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime
 
 from dr_core import queues
@@ -9,7 +9,7 @@ from dr_core.execution import decide, lost_wake_ups
 from dr_core.metrics import Metric, measure, measure_move, measure_of
 from dr_core.observability import logger
 from dr_core.records import Move, State
-from dr_core.state import Table
+from dr_core.state import Once, Table
 from dr_core.triggers import Trigger, Wake
 
 Clock = Callable[[], datetime]
@@ -36,14 +36,14 @@ def at_home(table: Table, state: State) -> bool:
     return state.execution.home_region == table.region
 
 
-def follow(table: Table, state: State, trigger: Trigger, clock: Clock) -> Move | None:
+def follow(table: Table, state: State, trigger: Trigger, clock: Clock, once: Sequence[Once] = ()) -> Move | None:
     """Carry out what follows from `trigger` on a state just read, and send the wake-ups that it needs later.
 
-    None if nothing follows, or somebody moved first. Raises NotAllowedError as `decide` does.
+    `once`: what the move uses up. None if nothing follows, or somebody moved first. Raises NotAllowedError as `decide` does.
     """
     now = clock()
     move = decide(state, trigger, now) if at_home(table, state) else None
-    if move is None or not table.commit(state.execution, move, now):
+    if move is None or not table.commit(state.execution, move, now, once=once):
         return None
     tell(state, move, now)
     for event, delay in queues.follow_ups(state, move, now):

@@ -14,6 +14,7 @@
 | EXEC#<id> | CHANNEL#<channel> | how much people were told on a channel, and the first message there |
 | EXEC#<id> | REFUSAL | a request that was not accepted |
 | LOCK#<application>#<Region> | LOCK | who may act there |
+| NONCE#<digest> | NONCE | what may be used once, and was |
 | TOKEN#<application>#<token> | TOKEN | the execution that a client token started |
 
 Index `due`: what must be looked at, when (sparse). Index `app`: an application's executions, newest last. Index `standing`: a Region's
@@ -332,6 +333,12 @@ class ChannelItem(Item):
     thread = UnicodeAttribute(null=True)
 
 
+class NonceItem(Item):
+    """What was used and may not be used again until `ttl`, in seconds since 1970; DynamoDB deletes it some time after."""
+
+    ttl = NumberAttribute()
+
+
 ITEMS: tuple[type[Item], ...] = (
     NoteItem,
     ChannelItem,
@@ -346,4 +353,5 @@ ITEMS: tuple[type[Item], ...] = (
     CommandItem,
     RefusalItem,
     TokenItem,
+    NonceItem,
 )

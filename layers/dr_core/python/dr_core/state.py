@@ -1,5 +1,6 @@
 """The state table: snapshots out, conditional moves in. With `items`, the only place that knows pynamodb."""
 
+import hashlib
 import json
 import random
 import time
@@ -34,6 +35,7 @@ from dr_core.items import (
     Item,
     LayerItem,
     LockItem,
+    NonceItem,
     PreflightItem,
     RefusalItem,
     ResourceItem,
@@ -62,6 +64,7 @@ from dr_core.takeover import LockHeld, Replica
 _CONFLICT_TRIES = 10
 _LARGEST_JOURNAL = 300 * 1024  # an item has at most 400 KB
 _MOST_LOOKED_AT = 400  # a year of scheduled preflights; what is older is compared with nothing
+_KEPT_LONGER = 86_400  # seconds: clocks differ, and what was used must not look new before it is refused for its age
 _CHUNK = 90  # of the 100 actions of a transaction
 
 
@@ -110,6 +113,14 @@ class Receipt:
     outcome: Literal["ACCEPTED", "REFUSED"]
     why: str = ""
     actor_verified: bool = False
+
+
+@dataclass(frozen=True)
+class Once:
+    """What may be used one time, such as a link by its id; `until` it would be refused anyway."""
+
+    key: str
+    until: datetime
 
 
 @dataclass(frozen=True)
@@ -259,6 +270,14 @@ class Table:
         outcome: Literal["ACCEPTED", "REFUSED"] = "ACCEPTED" if item.outcome == "ACCEPTED" else "REFUSED"
         return Receipt(token, item.command, item.actor, outcome, item.why, item.actor_verified)
 
+    def is_used(self, key: str) -> bool:
+        """Whether what is good once was used. Good for as long as it is good at all: DynamoDB deletes it some time after."""
+        try:
+            NonceItem.get(_nonce(key), "NONCE", consistent_read=True)
+        except DoesNotExist:
+            return False
+        return True
+
     def due(self, region: str, now: datetime, limit: int = 1000) -> list[str]:
         """The ids of executions that have something overdue, oldest first."""
         found = DueItem.due_index.query(f"DUE#{region}", DueItem.due_at <= now, limit=limit)
@@ -292,10 +311,11 @@ class Table:
 
     # --- writing ---
 
-    def commit(self, execution: Execution, move: Move, now: datetime, receipt: Receipt | None = None) -> bool:
+    def commit(self, execution: Execution, move: Move, now: datetime, receipt: Receipt | None = None, once: Sequence[Once] = ()) -> bool:
         """Carry out the move in one transaction, its events with it. False if a condition did not hold: somebody was faster.
 
-        `receipt`: of the command that the move carries out; the same command is carried out once.
+        `receipt`: of the command that the move carries out; the same command is carried out once. `once`: what the move uses up; one
+        that was used before is a condition that does not hold.
         """
 
         def write(transaction: TransactWrite) -> None:
@@ -313,6 +333,9 @@ class Table:
                     at=now,
                 )
                 transaction.save(item, condition=CommandItem.pk.does_not_exist())
+            for one in once:
+                used = NonceItem(_nonce(one.key), "NONCE", ttl=int(one.until.timestamp()) + _KEPT_LONGER)
+                transaction.save(used, condition=NonceItem.pk.does_not_exist())
             _save_events(transaction, execution, move.events, now)
 
         return self._transact(write)
@@ -472,6 +495,10 @@ def _within(calls: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
             return [*kept, {"action": "…", "parameters": {"furtherCalls": len(calls) - len(kept)}, "region": "", "at": "", "sent": False}]
         kept.append(call)
     return kept
+
+
+def _nonce(key: str) -> str:
+    return f"NONCE#{hashlib.sha256(key.encode()).hexdigest()}"
 
 
 def _pk(execution_id: str) -> str:

@@ -33,7 +33,7 @@ _POLICY = "default-src 'none'; style-src {styles}; form-action 'self'; frame-anc
 _HEADERS = {
     "Content-Type": "text/html; charset=utf-8",
     "Cache-Control": "no-store",
-    "Referrer-Policy": "no-referrer",
+    "Referrer-Policy": "same-origin",  # without one browsers send the form as of origin null
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "DENY",
 }
@@ -46,7 +46,8 @@ def answer(response: Response, table: Table) -> dict[str, object]:
     html = page(context, response) if context else render("notice.html.j2", title=response.title, message=response.message)
     styles = " ".join(f"'sha256-{b64encode(sha256(style.encode()).digest()).decode()}'" for style in _STYLE.findall(html))
     headers = {**_HEADERS, "Content-Security-Policy": _POLICY.format(styles=styles)}
-    return {"statusCode": response.status, "headers": headers, "body": html}
+    cookies = {"cookies": [response.cookie]} if response.cookie else {}
+    return {"statusCode": response.status, "headers": headers, "body": html, **cookies}
 
 
 def page(context: ApprovalContext, response: Response) -> str:
