@@ -9,7 +9,7 @@ export PATH := $(BIN):$(PATH)
 STAMP := $(VENV)/.stamp-$(shell $(PYTHON) -c 'import sys; print("%d.%d.%d" % sys.version_info[:3])')
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo chaos chaos-mutants test unit browser screenshots integration check lint types template-lint schema lock clean
+.PHONY: help setup demo chaos chaos-mutants test unit browser screenshots integration failure-matrix load check lint types template-lint schema lock clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sort | awk -F':.*## ' '{printf "  %-14s %s\n", $$1, $$2}'
@@ -49,6 +49,13 @@ screenshots: setup ## The pictures of docs/images, taken anew
 
 integration: setup ## The tests that deploy the real template to the local cloud
 	$(BIN)/pytest -n 2 --dist loadgroup tests/integration
+
+failure-matrix: setup ## Run the tests of the failure matrix and write docs/failure-matrix.md from what came of them
+	-$(BIN)/pytest -n 2 --dist loadgroup -m failure --junitxml=.local/failure-matrix.xml tests
+	$(BIN)/python -m tests.failures.page .local/failure-matrix.xml
+
+load: setup ## Many executions at once, and docs/performance.md from what was measured: make load EXECUTIONS=100 LAYERS=5 RESOURCES=10
+	$(BIN)/python -m localcloud.load $(if $(EXECUTIONS),--executions $(EXECUTIONS)) $(if $(LAYERS),--layers $(LAYERS)) $(if $(RESOURCES),--resources $(RESOURCES))
 
 schema: setup ## Write what is generated from the modules: the manifests' schema, the target accounts' role, docs/modules.md
 	$(BIN)/python -m dr_engine.schema > manifests/schema.json.new && mv manifests/schema.json.new manifests/schema.json

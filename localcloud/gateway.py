@@ -36,6 +36,7 @@ from localcloud.strict import Strict
 from localcloud.wire import Call
 
 HEALTH_PATH: Final = "/_localcloud/health"
+QUEUES_PATH: Final = "/_localcloud/queues"
 MOTO_SERVICES: Final = frozenset(
     {
         "application-autoscaling",
@@ -111,6 +112,7 @@ class Gateway:
     ) -> None:
         control_plane = ControlPlane(session, ministack, account)
         self._session = session
+        self._account = account
         self._journal = journal
         self._urls = {Backend.MINISTACK: ministack, Backend.MOTO: moto}
         self._accounts = Accounts(control_plane)
@@ -125,6 +127,8 @@ class Gateway:
         """Answer one request, whatever it is."""
         if request.path == HEALTH_PATH:
             return await self._health()
+        if request.path == QUEUES_PATH:
+            return await self._forward(request, b"", Backend.MINISTACK, f"/_ministack/sqs/messages?account={self._account}")
         if request.path == repeats.PATH:
             return await self._repeats.configure(request)
         if request.path == deliveries.PATH:

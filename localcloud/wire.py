@@ -282,7 +282,9 @@ def error_body(call: Call, code: str, message: str) -> tuple[str, bytes]:
         case Protocol.REST_XML:
             return "application/xml", f"<Error><Code>{escape(code)}</Code><Message>{escape(message)}</Message></Error>".encode()
         case _:
-            return "application/x-amz-json-1.1", json.dumps({"__type": code, "message": message}).encode()
+            # Without its reasons a cancelled transaction says nothing: here it met another one.
+            why = {"CancellationReasons": [{"Code": "TransactionConflict"}]} if code == "TransactionCanceledException" else {}
+            return "application/x-amz-json-1.1", json.dumps({"__type": code, "message": message, **why}).encode()
 
 
 def cbor_text(text: str) -> bytes:

@@ -103,6 +103,7 @@ def test_every_queue_feeds_a_function() -> None:
     assert {queue for queue, _ in fed()} == set(QUEUES) - DEAD_ENDS
 
 
+@pytest.mark.failure("A poison record on the stream")
 def test_the_stream_is_read_from_its_beginning_and_one_bad_record_does_not_stop_it() -> None:
     stream = functions()["PublishChangesFunction"]["Events"]["Stream"]["Properties"]
     assert stream["StartingPosition"] == "TRIM_HORIZON" and stream["BisectBatchOnFunctionError"] is True
@@ -164,6 +165,7 @@ def test_what_must_outlive_the_stack_does() -> None:
 # --- time ---
 
 
+@pytest.mark.failure("An executor stands still beyond its lease")
 @pytest.mark.parametrize("name", modules())
 def test_a_lease_is_longer_than_the_longest_call(name: str) -> None:
     options: Any = target._CONFIG

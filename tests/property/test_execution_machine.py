@@ -2,6 +2,7 @@
 
 import random
 
+import pytest
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
@@ -23,6 +24,7 @@ class ExecutionMachine(RuleBasedStateMachine):
     """One execution from its request on; a second one tries to get its locks."""
 
     bus_works = True
+    skew_seconds = 0.0
 
     @initialize(scenario=scenarios(), seed=st.integers(0, 1_000), approved=st.sampled_from([True, True, True, False]))
     def request(self, scenario: Scenario, seed: int, approved: bool) -> None:
@@ -31,7 +33,10 @@ class ExecutionMachine(RuleBasedStateMachine):
         self.watch = Watch(self.table)
         self.table.observers.append(self.watch)
         assert begin(self.table, scenario.layers, execution_id=ONE)
-        self.simulation = Simulation(self.table, World(scenario.scripts), jitter=random.Random(seed), bus_works=self.bus_works)
+        world = World(scenario.scripts)
+        self.simulation = Simulation(
+            self.table, world, jitter=random.Random(seed), bus_works=self.bus_works, skew_seconds=self.skew_seconds
+        )
         self.simulation.relay()
         if approved:
             self.simulation.run(self.simulation.order(ONE, vote()))
@@ -59,10 +64,10 @@ class ExecutionMachine(RuleBasedStateMachine):
         """A message is handled at one go."""
         self.simulation.run(self._deliver(pick, keep))
 
-    @precondition(lambda self: self.simulation.messages and not self.simulation.handlers)
+    @precondition(lambda self: self.simulation.messages and not self.simulation.handlers and not self.skew_seconds)
     @rule(pick=picks)
     def handle_twice(self, pick: int) -> None:
-        """Handled twice is handled once."""
+        """Handled twice is handled once. On clocks that differ it is later for the second one, and more may be due."""
         message = self._message(pick)
         self.simulation.run(self.simulation.deliver(message))
         once = dict(self.table.records)
@@ -202,5 +207,21 @@ class SilentBusMachine(ExecutionMachine):
     bus_works = False
 
 
-TestExecution = ExecutionMachine.TestCase
-TestSilentBus = SilentBusMachine.TestCase
+class SkewedClocksMachine(ExecutionMachine):
+    """Clocks differ by up to 50 s: less than what a lease is longer than a function lives."""
+
+    skew_seconds = 25.0
+
+
+TestExecution = pytest.mark.failure(
+    "Duplicate event, message delivered again",
+    "Events out of order, a message of an earlier attempt",
+    "A handler dies before its transaction",
+    "A handler dies after its transaction",
+    "An executor dies between claim and act",
+    "An executor dies after its act, before its record",
+    "Two Regions start the same application",
+    "Cancel while data fails over",
+)(ExecutionMachine.TestCase)
+TestSilentBus = pytest.mark.failure("Event lost: a rule disabled, an event dropped")(SilentBusMachine.TestCase)
+TestSkewedClocks = pytest.mark.failure("Clocks differ")(SkewedClocksMachine.TestCase)

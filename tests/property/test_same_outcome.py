@@ -3,6 +3,7 @@
 import random
 from dataclasses import replace
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -29,12 +30,14 @@ def outcome(
     return {"execution": table.execution("e1").status, **{r.name: r.status for r in table.resources("e1")}}
 
 
+@pytest.mark.failure("Duplicate event, message delivered again", "Events out of order, a message of an earlier attempt")
 @given(scenario=ordered, seed=seeds)
 def test_order_and_repetition_of_messages(scenario: Scenario, seed: int) -> None:
     """Messages in another order, half of them twice."""
     assert outcome(scenario, shuffle=seed) == outcome(scenario)
 
 
+@pytest.mark.failure("Event lost: a rule disabled, an event dropped")
 @given(scenario=ordered)
 def test_loss_of_every_event(scenario: Scenario) -> None:
     """The sweep alone comes to the same end."""

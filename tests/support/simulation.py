@@ -85,7 +85,10 @@ class Handler:
 
 @dataclass
 class Simulation:
-    """The table, the world, the clock, the messages in the queues and the handlers that run."""
+    """The table, the world, the clock, the messages in the queues and the handlers that run.
+
+    With `skew_seconds` each look at a clock is wrong by up to so many seconds either way, as if every function ran on another machine.
+    """
 
     table: MemoryTable
     world: World
@@ -93,6 +96,7 @@ class Simulation:
     jitter: random.Random = field(default_factory=lambda: random.Random(0))
     bus_works: bool = True
     executors_work: bool = True
+    skew_seconds: float = 0.0
     messages: list[Message] = field(default_factory=list)
     history: dict[Message, None] = field(default_factory=dict)
     handlers: list[Handler] = field(default_factory=list)
@@ -101,6 +105,10 @@ class Simulation:
     _relayed: int = 0
     _owners: Iterator[int] = field(default_factory=count)
     _running: Handler = field(init=False)
+
+    def clock(self) -> datetime:
+        """The time as one function sees it."""
+        return self.now + timedelta(seconds=self.jitter.uniform(-self.skew_seconds, self.skew_seconds))
 
     # --- the network ---
 
@@ -182,7 +190,7 @@ class Simulation:
     def _advance(self, execution_id: str) -> Generator[None, None, State]:
         for _ in range(_MOST_STEPS):
             state = yield from self.table.load_in_steps(execution_id)
-            move = decide(state, Wake(), self.now)
+            move = decide(state, Wake(), self.clock())
             if move is None:
                 return state
             yield
@@ -194,7 +202,7 @@ class Simulation:
         yield from self._advance(execution_id)
 
     def _follow(self, state: State, trigger: Trigger) -> Generator[None, None, bool]:
-        now = self.now
+        now = self.clock()
         move = decide(state, trigger, now)
         if move is None:
             return False
@@ -217,9 +225,9 @@ class Simulation:
             self.votes.append(trigger)
 
     def _sweep(self) -> Steps:
-        for execution_id in self.table.due(self.now):
+        for execution_id in self.table.due(self.clock()):
             state = yield from self._advance(execution_id)
-            for event in lost_wake_ups(state, self.now):
+            for event in lost_wake_ups(state, self.clock()):
                 yield
                 self.send(execution_id, event, by_sweep=True)
 

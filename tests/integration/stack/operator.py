@@ -1,8 +1,14 @@
 """What the tests do with the deployed stack, in an operator's and an approver's words."""
 
 import json
+import re
+import subprocess
+import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from datetime import timedelta
+from pathlib import Path
 from typing import Any, TypeVar
 from uuid import uuid4
 
@@ -10,17 +16,25 @@ import httpx
 
 from dr_core.commands import Command
 from dr_core.execution import decide
+from dr_core.items import MomentAttribute
 from dr_core.observability import utc_now
 from dr_core.records import Execution, ExecutionStatus
 from dr_core.state import Refusal, Table
 from localcloud import repeats
 from localcloud.approver import Approver
 from localcloud.cloud import LocalCloud
+from localcloud.gauges import queues
 from localcloud.journal import Entry, read
 
 T = TypeVar("T")
 # Long enough for functions that start cold on two busy cores.
 PATIENCE_SECONDS = 120.0
+_KEEPS = re.compile("DeadLetterQueue|UndeliveredQueue")
+
+
+def drctl(*arguments: str) -> "subprocess.CompletedProcess[str]":
+    """Give a command, as an operator does."""
+    return subprocess.run([str(Path(sys.executable).with_name("drctl")), *arguments], capture_output=True, text=True, check=False)
 
 
 class Operator:
@@ -121,6 +135,69 @@ class Operator:
                     UpdateExpression="SET due_at = :past",
                     ExpressionAttributeValues={":past": {"S": "2000-01-01T00:00:00.000Z"}},
                 )
+
+    def minute_later(self, execution_id: str) -> Mapping[str, Any]:
+        """Let everything be due, also what nobody was asked about, and run the sweep, as the schedule would a minute later."""
+        execution = self.execution(execution_id)
+        for name, moment in (("requested_at", execution.requested_at), ("preflight_at", execution.preflight_at)):
+            if moment is not None and execution.status is ExecutionStatus.PENDING_APPROVAL:
+                self.cloud.client("dynamodb").update_item(
+                    TableName=self.outputs["StateTableName"],
+                    Key={"pk": {"S": f"EXEC#{execution_id}"}, "sk": {"S": "META"}},
+                    UpdateExpression="SET #name = :earlier",
+                    ExpressionAttributeNames={"#name": name},
+                    ExpressionAttributeValues={":earlier": {"S": MomentAttribute().serialize(moment - timedelta(seconds=60))}},
+                )
+        self.overdue(execution_id)
+        return self.sweep()
+
+    def items(self, execution_id: str) -> list[dict[str, Any]]:
+        """Everything that the table holds of an execution."""
+        pk = {":pk": {"S": f"EXEC#{execution_id}"}}
+        pages = self.cloud.client("dynamodb").get_paginator("query")
+        asked = {"TableName": self.outputs["StateTableName"], "KeyConditionExpression": "pk = :pk", "ExpressionAttributeValues": pk}
+        return [item for page in pages.paginate(**asked, ConsistentRead=True) for item in page["Items"]]
+
+    def quiet(self) -> None:
+        """Wait until every function has handled what was sent to it."""
+
+        def is_open(message: Mapping[str, Any]) -> bool:
+            """Not yet received, or being handled: one whose function was killed stays hidden for minutes."""
+            received = message["FirstReceiveTimestamp"]
+            return message["IsVisible"] or received is None or time.time() - received < 20
+
+        def empty() -> bool | None:
+            ours = [found for name, found in queues(self.cloud).items() if name.startswith("dr-orchestrator-") and not _KEEPS.search(name)]
+            return None if any(is_open(message) for messages in ours for message in messages) else True
+
+        time.sleep(3)  # what is on its way from the stream to a queue is nowhere to be seen
+        self.wait(empty, "the queues to be empty")
+
+    @contextmanager
+    def relay_off(self) -> Iterator[None]:
+        """Nobody reads the table's stream; afterwards it is read from where it was left."""
+        functions = self.cloud.client("lambda")
+        (mapping,) = functions.list_event_source_mappings(FunctionName="dr-orchestrator-publish-changes")["EventSourceMappings"]
+        functions.update_event_source_mapping(UUID=mapping["UUID"], Enabled=False)
+        try:
+            yield
+        finally:
+            functions.update_event_source_mapping(UUID=mapping["UUID"], Enabled=True)
+
+    @contextmanager
+    def sweep_off(self) -> Iterator[None]:
+        """The sweep's schedule is disabled."""
+        scheduler = self.cloud.client("scheduler")
+        names = [schedule["Name"] for schedule in scheduler.list_schedules()["Schedules"]]
+        found = [scheduler.get_schedule(Name=name) for name in names]
+        (schedule,) = [one for one in found if one["Target"]["Arn"].endswith("dr-orchestrator-sweep")]
+        kept = ("Name", "ScheduleExpression", "FlexibleTimeWindow", "Target")
+        same = {name: schedule[name] for name in kept}
+        scheduler.update_schedule(**same, State="DISABLED")
+        try:
+            yield
+        finally:
+            scheduler.update_schedule(**same, State="ENABLED")
 
     def journal_position(self) -> int:
         """Where the journal ends now."""

@@ -12,6 +12,7 @@ from tests.integration.stack.operator import PATIENCE_SECONDS, Operator
 pytestmark = pytest.mark.xdist_group("stack")
 
 
+@pytest.mark.failure("A link scanner opens the approval link")
 def test_opening_the_link_decides_nothing(operator: Operator) -> None:
     execution_id = operator.request()
     link = operator.approver.link(execution_id, PATIENCE_SECONDS)
@@ -38,6 +39,7 @@ def test_a_rejected_execution_ends_and_frees_its_locks(operator: Operator) -> No
     _wait_is_over(operator, execution_id, "SUCCEEDED")
 
 
+@pytest.mark.failure("An approval link is used again, forged, or too late")
 def test_a_repeated_decision_is_refused(operator: Operator) -> None:
     execution_id = operator.request()
     link = operator.approver.link(execution_id, PATIENCE_SECONDS)
@@ -50,6 +52,7 @@ def test_a_repeated_decision_is_refused(operator: Operator) -> None:
     assert operator.finished(execution_id).status is ExecutionStatus.REJECTED
 
 
+@pytest.mark.failure("An approval link is used again, forged, or too late")
 def test_a_forged_link_is_refused(operator: Operator) -> None:
     execution_id = operator.request()
     link = operator.approver.link(execution_id, PATIENCE_SECONDS)
@@ -61,6 +64,7 @@ def test_a_forged_link_is_refused(operator: Operator) -> None:
     assert operator.execution(execution_id).status is ExecutionStatus.PENDING_APPROVAL
 
 
+@pytest.mark.failure("An approval link is used again, forged, or too late")
 def test_a_request_that_nobody_decides_expires(operator: Operator) -> None:
     """The state machine's own time-out, shortened for this test, ends it; a late decision is refused."""
     machine = _machine(operator)

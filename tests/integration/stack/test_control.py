@@ -1,25 +1,17 @@
 """Operators steer: a halted execution is mended and goes on, a paused one waits, a cancelled one ends; each by drctl over the bus."""
 
 import json
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
 
 from dr_core.records import ApprovalStatus, ExecutionStatus, ResourceStatus
 from localcloud.cloud import STANDBY_REGION, WORKLOAD_ACCOUNT
-from tests.integration.stack.operator import Operator
+from tests.integration.stack.operator import Operator, drctl
 
 # One worker for all of them: they share the deployed stack.
 pytestmark = pytest.mark.xdist_group("stack")
 
 RULE = "steered-rule"
-
-
-def drctl(*arguments: str) -> "subprocess.CompletedProcess[str]":
-    """Give a command, as an operator does."""
-    return subprocess.run([str(Path(sys.executable).with_name("drctl")), *arguments], capture_output=True, text=True, check=False)
 
 
 def manifest(*rules: str) -> bytes:

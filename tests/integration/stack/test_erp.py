@@ -68,6 +68,7 @@ def test_a_plan_that_pauses_is_waited_for(operator: Operator, erp: Application) 
     assert operator.finished(execution_id).status is ExecutionStatus.SUCCEEDED
 
 
+@pytest.mark.failure("An operation is accepted and fails later")
 def test_a_plan_of_which_a_server_fails_has_failed(operator: Operator, erp: Application) -> None:
     execution_id = start_plan(operator, "erp-partial")
 

@@ -17,6 +17,10 @@ pytestmark = pytest.mark.xdist_group("stack")
 
 # What INSTANTIATE has to change in the workload account, each once.
 CHANGES = {"CreateDBInstance": 1, "RegisterScalableTarget": 1, "UpdateService": 2, "UpdateAutoScalingGroup": 1}
+BEFORE_THE_CLAIM = pytest.mark.failure("A handler dies before its transaction")
+AFTER_THE_CLAIM = pytest.mark.failure("A handler dies after its transaction", "An executor dies between claim and act")
+BEFORE_THE_ACT = pytest.mark.failure("An executor dies between claim and act")
+AFTER_THE_ACT = pytest.mark.failure("An executor dies after its act, before its record")
 PAST = {"S": "2000-01-01T00:00:00.000Z"}
 
 
@@ -55,6 +59,7 @@ def struck(operator: Operator) -> int:
     return sum(armed.struck for armed in operator.cloud.faults.active())
 
 
+@pytest.mark.failure("DynamoDB throttles, or is out, in the home Region")
 def test_the_table_is_throttled(operator: Operator) -> None:
     throttle = Fault(effect=Effect.THROTTLE, service="dynamodb", function="dr-orchestrator-*", probability=0.2, seed=1)
     position = operator.journal_position()
@@ -66,6 +71,7 @@ def test_the_table_is_throttled(operator: Operator) -> None:
     assert {call.error for call in throttled} == {"ProvisionedThroughputExceededException"}
 
 
+@pytest.mark.failure("The target's API hangs, or its Region is dark")
 def test_the_database_service_of_the_target_region_is_dark_for_a_while(operator: Operator) -> None:
     dark = Fault(effect=Effect.DARK, region=STANDBY_REGION, service="rds", account=WORKLOAD_ACCOUNT, function="dr-orchestrator-*-resource")
     position = operator.journal_position()
@@ -78,6 +84,7 @@ def test_the_database_service_of_the_target_region_is_dark_for_a_while(operator:
     assert {call.status for call in operator.calls_since(position) if call.fault == name} == {0}
 
 
+@pytest.mark.failure("The target's API hangs, or its Region is dark")
 def test_a_change_that_was_made_but_not_answered(operator: Operator) -> None:
     position = operator.journal_position()
     faults = [Fault(effect=Effect.CUT_AFTER, account=WORKLOAD_ACCOUNT, operation=operation, last=1) for operation in CHANGES]
@@ -95,10 +102,10 @@ def test_a_change_that_was_made_but_not_answered(operator: Operator) -> None:
 @pytest.mark.parametrize(
     ("service", "operation", "when"),
     [
-        ("rds", "CreateDBInstance", When.AFTER),  # after the act, before it is recorded
-        ("rds", "CreateDBInstance", When.BEFORE),
-        ("dynamodb", "TransactWriteItems", When.BEFORE),  # the claim
-        ("dynamodb", "TransactWriteItems", When.AFTER),
+        pytest.param("rds", "CreateDBInstance", When.AFTER, marks=AFTER_THE_ACT),
+        pytest.param("rds", "CreateDBInstance", When.BEFORE, marks=BEFORE_THE_ACT),
+        pytest.param("dynamodb", "TransactWriteItems", When.BEFORE, marks=BEFORE_THE_CLAIM),
+        pytest.param("dynamodb", "TransactWriteItems", When.AFTER, marks=AFTER_THE_CLAIM),
     ],
 )
 def test_the_function_that_starts_a_resource_is_killed(operator: Operator, service: str, operation: str, when: When) -> None:

@@ -26,6 +26,7 @@ CHANGES = {
 }
 
 
+@pytest.mark.failure("Duplicate event, message delivered again")
 def test_a_phase_reaches_its_goal_though_every_message_comes_twice(operator: Operator) -> None:
     storefront.stand_down(operator.cloud)  # another test may have prewarmed it
     operator.repeat(*EVERY_MESSAGE)
@@ -87,6 +88,7 @@ def test_the_timeline_is_in_the_table(operator: Operator) -> None:
     assert [entry["detailType"] for entry in shown["timeline"]] == types
 
 
+@pytest.mark.failure("Event lost: a rule disabled, an event dropped")
 def test_the_sweep_finds_what_was_lost(operator: Operator) -> None:
     """The rule that hands resources to their queue is off: the event is lost, and the sweep alone brings the resource on."""
     events = operator.cloud.client("events")

@@ -56,6 +56,7 @@ def test_a_request_that_is_not_right(operator: Operator, changes: Mapping[str, o
     assert changes_since(operator, position) == []
 
 
+@pytest.mark.failure("A manifest that is wrong")
 @pytest.mark.parametrize(
     ("manifest", "said"),
     [
@@ -73,6 +74,7 @@ def test_a_manifest_that_is_not_right(operator: Operator, manifest: object, said
     assert changes_since(operator, position) == []
 
 
+@pytest.mark.failure("Two Regions start the same application")
 def test_a_second_execution_of_the_same_application_and_region(operator: Operator) -> None:
     first = operator.request()
     operator.wait(lambda: operator.table.load(first), "the first execution")
@@ -83,6 +85,7 @@ def test_a_second_execution_of_the_same_application_and_region(operator: Operato
     assert operator.execution(first).status is ExecutionStatus.PENDING_APPROVAL
 
 
+@pytest.mark.failure("Duplicate event, message delivered again")
 def test_the_same_token_twice_is_one_execution(operator: Operator) -> None:
     first = operator.request(clientToken="one-and-the-same")
     operator.wait(lambda: operator.table.load(first), "the first execution")

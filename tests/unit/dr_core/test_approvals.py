@@ -103,6 +103,7 @@ class Page:
         assert self.cloud.items() == before
 
 
+@pytest.mark.failure("A link scanner opens the approval link")
 @pytest.mark.parametrize("method", ["GET", "HEAD", "OPTIONS", "PUT", "DELETE", "PATCH", "TRACE", "post"])
 def test_only_a_post_decides(page: Page, method: str) -> None:
     form = urlencode({"token": TOKEN, "decision": "approve", "approver": "scanner"})
@@ -193,6 +194,7 @@ def test_the_link_of_the_query_does_not_count_for_a_post(page: Page) -> None:
         assert page.ask("GET", queryStringParameters=None).status == 403
 
 
+@pytest.mark.failure("The manifest changes after it was shown for approval")
 def test_a_vote_is_for_the_manifest_that_was_shown(page: Page) -> None:
     other = SIGNER.sign(LinkToken(ID, "other", T0 + timedelta(hours=1)))
     with page.untouched():

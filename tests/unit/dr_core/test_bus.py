@@ -44,6 +44,7 @@ def test_without_events_nothing_is_called(cloud: Cloud) -> None:
     assert publish([]) == [] and cloud.calls == []
 
 
+@pytest.mark.failure("PutEvents takes only a part, or is throttled")
 def test_what_the_bus_does_not_take_comes_back(cloud: Cloud) -> None:
     taken, refused = {"EventId": "1"}, {"ErrorCode": "ThrottlingException", "ErrorMessage": "slow down"}
     cloud.answer("events", "PutEvents", {"FailedEntryCount": 2, "Entries": [taken, refused, taken, refused] + [taken] * 6}, status=200)

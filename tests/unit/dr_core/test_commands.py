@@ -101,6 +101,7 @@ def test_cancel_while_the_approval_is_being_decided_is_refused() -> None:
         story.order("cancel")
 
 
+@pytest.mark.failure("Cancel while data fails over")
 def test_cancel_begins_nothing_more_and_follows_what_is_under_way() -> None:
     """Cancelled only when the last resource has ended; nothing is aborted."""
     story = running()
@@ -213,6 +214,7 @@ def test_retry_of_one_resource_leaves_the_others() -> None:
     assert story.events()[-2:] == ["Layer Reopened", "Resource Retried"]
 
 
+@pytest.mark.failure("An operator's retry races with the close of the layer")
 def test_close_that_was_decided_before_a_retry_is_refused() -> None:
     """The joiner read the layer before it was re-opened."""
     story = Story(1).approve().begun(1, 0)

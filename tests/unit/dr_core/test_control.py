@@ -101,6 +101,7 @@ def test_a_command_names_its_resources(cloud: Cloud) -> None:
     assert unknown and "no resource 0001-009; it has 0001-001" in unknown.why
 
 
+@pytest.mark.failure("An operator's retry races with the close of the layer")
 def test_a_command_is_decided_anew_when_the_execution_has_moved_meanwhile(cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> None:
     running(cloud)
     load = type(cloud.table).load

@@ -56,6 +56,7 @@ def test_rejected_execution_ends_with_the_reason_and_frees_its_locks() -> None:
     assert story.execution.due_at is None and story.approval.due_at is None
 
 
+@pytest.mark.failure("Step Functions is down")
 def test_execution_expires_when_nobody_decides() -> None:
     """The sweep finds the time over, also without the timer's own call."""
     story = Story(1).after(3599).wake()
@@ -74,6 +75,7 @@ def test_timer_of_the_approval_ends_the_execution() -> None:
     assert story.wake().execution.status == "EXPIRED"
 
 
+@pytest.mark.failure("Approval and expiry at once")
 def test_timer_that_comes_after_the_decision_changes_nothing() -> None:
     """Approved stays approved."""
     story = Story(1)
@@ -100,6 +102,7 @@ def test_vote_that_comes_too_late_is_refused(change, reason) -> None:  # type: i
     assert str(refusal.value) == reason
 
 
+@pytest.mark.failure("The manifest changes after it was shown for approval")
 def test_vote_on_another_manifest_is_refused() -> None:
     """A vote binds to what was shown."""
     with pytest.raises(NotAllowedError, match="the manifest is not the one that was shown"):
@@ -157,6 +160,7 @@ def test_layers_run_one_after_the_other_to_the_end() -> None:
     assert story.locks() == [None, None]
 
 
+@pytest.mark.failure("An operation is accepted and fails later", "The role in the target account is missing or denies")
 def test_failed_resource_halts_the_execution_once_its_siblings_have_ended() -> None:
     """Drain: the sibling goes on, then the execution waits for a person and keeps its locks."""
     story = Story(2, 1).approve().begun(1, 1).ends(1, 0, broken())
@@ -269,6 +273,7 @@ def test_big_layer_is_requested_in_moves_that_fit_a_transaction() -> None:
     assert set(story.statuses(1)) == {"REQUESTED"}
 
 
+@pytest.mark.failure("Two close a layer at once")
 def test_joiners_at_once_one_wins() -> None:
     """Two saw the last resource end; the layer closes once."""
     story = Story(1, 1).approve().begun(1, 0)

@@ -48,6 +48,7 @@ def test_expired_lease_is_taken_over_within_the_attempt() -> None:
     assert story.started(1, 0, DONE)
 
 
+@pytest.mark.failure("Events out of order, a message of an earlier attempt")
 @pytest.mark.parametrize("attempt", [0, 2])
 def test_claim_of_another_attempt_is_stale(attempt: int) -> None:
     """The message is of the past, or of nowhere."""

@@ -63,6 +63,7 @@ def test_done_resource_says_how_long_it_took() -> None:
     }
 
 
+@pytest.mark.failure("An operation is accepted and fails later")
 def test_failed_attempt_is_retried_after_a_while_until_none_is_left() -> None:
     """Each attempt is a new one for the executors; the last failure stays."""
     story = Story(1, max_attempts=3).approve()
@@ -94,6 +95,7 @@ def test_wait_before_a_retry_is_at_most_five_minutes() -> None:
     assert retry_at is not None and story.last("Resource Failed").fields["retryAt"] == text(retry_at)
 
 
+@pytest.mark.failure("The target's API throttles")
 def test_throttling_spends_no_attempt() -> None:
     """However often the service asks to come back later."""
     story = Story(1, max_attempts=1, timeout_seconds=3600).approve()
@@ -105,6 +107,7 @@ def test_throttling_spends_no_attempt() -> None:
     assert (story.execution.status, story.resource(1, 0).attempt) == ("SUCCEEDED", 6)
 
 
+@pytest.mark.failure("The target's API hangs, or its Region is dark")
 def test_resource_past_its_deadline_has_one_last_look() -> None:
     """If it is not there then, it has timed out; what was seen last stands in the reason."""
     story = Story(1, timeout_seconds=600).approve().begun(1, 0)
@@ -125,6 +128,7 @@ def test_resource_that_is_there_at_the_last_look_succeeds() -> None:
     assert story.resource(1, 0).status == "SUCCEEDED"
 
 
+@pytest.mark.failure("The target's API hangs, or its Region is dark")
 def test_resource_that_nobody_looks_at_times_out_after_a_grace() -> None:
     """A check that never comes back must not hold a layer; a paused execution is no exception."""
     story = Story(2, timeout_seconds=600).approve().begun(1, 0).begun(1, 1)
@@ -218,6 +222,7 @@ def test_stale_observation_does_not_undo_the_end() -> None:
     assert not story.table.commit("e1", late)
 
 
+@pytest.mark.failure("The target's API throttles")
 def test_throttling_without_end_ends_at_the_deadline_of_the_first_attempt() -> None:
     """A throttled attempt costs none, and so must not buy new time either: else it would hold its layer for ever."""
     story = Story(1, timeout_seconds=600).approve().wake()

@@ -27,6 +27,7 @@ def test_a_token_survives_its_link(execution_id: str, sha: str, expires_at: obje
     assert set(signed) <= set(CHARACTERS), "fit for a URL as it is"
 
 
+@pytest.mark.failure("An approval link is used again, forged, or too late")
 def test_a_link_is_good_until_it_expires() -> None:
     assert SIGNER.read(SIGNED, TOKEN.expires_at - timedelta(milliseconds=1)) == TOKEN
     with pytest.raises(BadLinkError, match="this link expired at 2031-03-01 13:00:00Z"):

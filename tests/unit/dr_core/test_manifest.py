@@ -368,6 +368,7 @@ def survives(text: bytes | str) -> None:
         assert error.problems
 
 
+@pytest.mark.failure("A manifest that is wrong")
 @given(st.binary() | st.text())
 def test_any_bytes_are_parsed_or_refused(text: bytes | str) -> None:
     survives(text)
@@ -383,6 +384,7 @@ JSON = st.recursive(
 )
 
 
+@pytest.mark.failure("A manifest that is wrong")
 @given(JSON | st.lists(st.fixed_dictionaries({"layer": JSON, "resources": st.lists(st.dictionaries(KEYS, JSON), max_size=3)}), max_size=3))
 def test_any_json_is_parsed_or_refused(document: object) -> None:
     survives(json.dumps(document))

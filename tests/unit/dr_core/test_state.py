@@ -230,6 +230,7 @@ def test_a_crash_between_the_parts_is_mended_by_the_second_delivery(cloud: Cloud
 # --- commit ---
 
 
+@pytest.mark.failure("A handler dies after its transaction")
 def test_a_move_and_its_events_are_one(table: Table) -> None:
     state = table.load(ID)
     assert state
@@ -302,6 +303,7 @@ def test_an_event_that_is_too_large_is_no_move(table: Table, cloud: Cloud) -> No
     assert cloud.items() == before
 
 
+@pytest.mark.failure("A storm of colliding transactions")
 @pytest.mark.parametrize("reason", ["TransactionConflict", "ThrottlingError", "ProvisionedThroughputExceeded"])
 def test_a_conflict_is_tried_again(table: Table, cloud: Cloud, pauses: list[float], reason: str) -> None:
     cloud.answer("dynamodb", "TransactWriteItems", *[cancelled("None", reason)] * 3)
@@ -310,6 +312,7 @@ def test_a_conflict_is_tried_again(table: Table, cloud: Cloud, pauses: list[floa
     assert len(pauses) == 3 and all(0.02 <= pause <= 1 for pause in pauses)
 
 
+@pytest.mark.failure("A storm of colliding transactions")
 def test_a_conflict_that_stays_is_an_error(table: Table, cloud: Cloud, pauses: list[float]) -> None:
     cloud.answer("dynamodb", "TransactWriteItems", *[cancelled("TransactionConflict")] * 50)
     with pytest.raises(OrchestratorError, match="the table stayed in conflict over 10 tries"):

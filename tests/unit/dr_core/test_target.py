@@ -107,6 +107,7 @@ def in_seconds(seconds: float) -> datetime:
     return datetime.now(UTC) + timedelta(seconds=seconds)
 
 
+@pytest.mark.failure("An executor stands still beyond its lease", "Clocks differ")
 @pytest.mark.parametrize("left", [-10, 0, 14])
 def test_no_call_is_sent_when_the_lease_is_about_to_end(cloud: Cloud, left: float) -> None:
     where = opened()

@@ -352,6 +352,7 @@ def test_a_module_without_the_phase_names_those_that_it_has(action: str, phase: 
     assert (problem.key, problem.message, problem.remedy) == ("action", f"{action} does nothing in {phase}", f"it has {has}")
 
 
+@pytest.mark.failure("A manifest that is wrong")
 def test_all_problems_of_a_file_are_told_at_once_each_with_its_place() -> None:
     document = {
         "application": "store",

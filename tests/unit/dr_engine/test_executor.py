@@ -116,6 +116,7 @@ def test_a_message_about_something_else_is_dropped(room: Room, cloud: Cloud, exe
 # --- executors that die ---
 
 
+@pytest.mark.failure("An executor dies between claim and act")
 def test_a_crash_between_claim_and_act_is_taken_over(room: Room, cloud: Cloud) -> None:
     room.request()
     room.crash("before")
@@ -128,6 +129,7 @@ def test_a_crash_between_claim_and_act_is_taken_over(room: Room, cloud: Cloud) -
     assert (resource.status, resource.attempt, len(room.acts)) == (ResourceStatus.WAITING, 1, 1)
 
 
+@pytest.mark.failure("An executor dies after its act, before its record")
 @pytest.mark.parametrize(("shines", "status"), [("warming", "WAITING"), ("on", "SUCCEEDED"), ("broken", "WAITING")])
 def test_a_crash_after_the_act_is_adopted_and_never_acted_on_again(room: Room, cloud: Cloud, shines: str, status: str) -> None:
     room.request({"Becomes": shines})
@@ -138,6 +140,7 @@ def test_a_crash_after_the_act_is_adopted_and_never_acted_on_again(room: Room, c
     assert (room.start(owner="y").status, len(room.acts)) == (status, 1)
 
 
+@pytest.mark.failure("An executor dies after its act, before its record")
 def test_a_takeover_of_what_has_failed_in_part_does_not_act_on_the_rest(room: Room, cloud: Cloud) -> None:
     room.request([{"Name": "hall", "Becomes": "broken"}, {"Name": "attic"}])
     room.crash("after")
@@ -180,6 +183,7 @@ def test_what_failed_meanwhile_is_seen_by_the_check(room: Room, cloud: Cloud) ->
     assert len(room.acts) == 1
 
 
+@pytest.mark.failure("An executor stands still beyond its lease")
 def test_who_was_taken_over_does_not_record_any_more(room: Room, cloud: Cloud) -> None:
     def overtaken(moment: str) -> None:
         if moment == "after":
@@ -199,6 +203,7 @@ def test_who_was_taken_over_does_not_record_any_more(room: Room, cloud: Cloud) -
     assert room.resource.status is ResourceStatus.WAITING and room.resource.check_no == 1
 
 
+@pytest.mark.failure("An executor stands still beyond its lease")
 def test_who_was_taken_over_before_the_act_does_not_act(room: Room, cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> None:
     recorded = lamps.Lamp.record_before
 
@@ -215,6 +220,7 @@ def test_who_was_taken_over_before_the_act_does_not_act(room: Room, cloud: Cloud
     assert room.acts == [] and (resource.status, resource.lease_owner, resource.before) == (ResourceStatus.STARTING, "y", None)
 
 
+@pytest.mark.failure("An executor stands still beyond its lease", "Clocks differ")
 def test_no_call_is_sent_when_the_lease_ends(room: Room, cloud: Cloud) -> None:
     cloud.clock.now = datetime.now(UTC).replace(microsecond=0)
     room.request(lease_seconds=10)
@@ -254,6 +260,7 @@ def test_an_error_is_an_outcome(
         assert (message["resourceId"], message["attempt"]) == (LAMP, 1)
 
 
+@pytest.mark.failure("The target's API hangs, or its Region is dark")
 @pytest.mark.parametrize("answer", [error("InternalServerError"), ReadTimeoutError(endpoint_url="https://ssm")])
 def test_what_may_have_happened_is_observed(room: Room, cloud: Cloud, answer: dict[str, object] | Exception) -> None:
     room.request()
@@ -264,6 +271,7 @@ def test_what_may_have_happened_is_observed(room: Room, cloud: Cloud, answer: di
     assert room.check().status is ResourceStatus.SUCCEEDED
 
 
+@pytest.mark.failure("The role in the target account is missing or denies")
 def test_a_role_that_cannot_be_assumed_is_the_resources_failure(room: Room, cloud: Cloud) -> None:
     room.request()
     cloud.answer("sts", "AssumeRole", error("AccessDenied"), status=403)

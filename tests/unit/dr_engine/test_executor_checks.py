@@ -47,6 +47,7 @@ def test_a_check_that_finds_the_goal_is_the_last(waiting: Room, cloud: Cloud) ->
     assert cloud.items() == before
 
 
+@pytest.mark.failure("An operation is accepted and fails later")
 def test_a_failure_that_the_service_reports_is_tried_again_when_it_is_time(waiting: Room, cloud: Cloud) -> None:
     lamps.make("broken")
     resource = waiting.check()
@@ -60,6 +61,7 @@ def test_a_failure_that_the_service_reports_is_tried_again_when_it_is_time(waiti
     assert (waiting.resource.status, waiting.resource.attempt) == (ResourceStatus.REQUESTED, 2)
 
 
+@pytest.mark.failure("Events out of order, a message of an earlier attempt")
 @pytest.mark.parametrize(("check_no", "attempt"), [(0, 1), (2, 1), (1, 0), (1, 2), (7, 7)])
 def test_a_message_of_another_check_or_attempt_calls_nothing(waiting: Room, cloud: Cloud, check_no: int, attempt: int) -> None:
     before = cloud.items()
@@ -101,6 +103,7 @@ def test_an_observation_that_fails_says_nothing_about_the_resource(waiting: Room
     assert resource.detail, "and people can see why"
 
 
+@pytest.mark.failure("The target's API throttles")
 def test_a_throttled_check_waits_twice_as_long(waiting: Room, cloud: Cloud) -> None:
     cloud.answer("ssm", "GetParameter", error("ThrottlingException"))
     assert waiting.check().spent == 0

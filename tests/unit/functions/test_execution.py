@@ -43,6 +43,7 @@ def test_advance_execution(function: Functions, approved: Cloud) -> None:
     assert state.resources[0].status is ResourceStatus.REQUESTED
 
 
+@pytest.mark.failure("Duplicate event, message delivered again")
 def test_advance_execution_twice(function: Functions, approved: Cloud) -> None:
     bodies = announced(approved, ID, "Approval Granted")
     function("advance_execution").deliver(*bodies)
@@ -82,6 +83,7 @@ def test_start_resource(function: Functions, room: Room, cloud: Cloud) -> None:
     assert call.parameters["RoleArn"].endswith("/the-role") and call.parameters["ExternalId"] == "the-external-id"
 
 
+@pytest.mark.failure("Duplicate event, message delivered again")
 def test_start_resource_twice(function: Functions, room: Room, cloud: Cloud) -> None:
     room.request()
     function("start_resource").deliver(wanted())
@@ -125,6 +127,7 @@ def test_check_resource(function: Functions, room: Room, cloud: Cloud) -> None:
     assert room.resource.status is ResourceStatus.SUCCEEDED and cloud.events()[-1] == "Resource Succeeded"
 
 
+@pytest.mark.failure("Duplicate event, message delivered again")
 def test_check_resource_twice(function: Functions, room: Room, cloud: Cloud) -> None:
     room.request()
     room.start()
@@ -164,6 +167,7 @@ def test_sweep_twice_changes_nothing(function: Functions, approved: Cloud) -> No
     assert approved.items() == before
 
 
+@pytest.mark.failure("A function dies between its transaction and the message for the next check")
 def test_sweep_sends_a_lost_check_and_a_lost_start_again(function: Functions, room: Room, cloud: Cloud) -> None:
     room.request()
     room.start()
@@ -209,6 +213,7 @@ def test_publish_changes_leaves_other_regions_to_themselves(function: Functions,
     assert cloud.made("PutEvents") == []
 
 
+@pytest.mark.failure("PutEvents takes only a part, or is throttled")
 @pytest.mark.usefixtures("_bus")
 def test_publish_changes_goes_on_from_the_first_that_failed(function: Functions, approved: Cloud) -> None:
     taken, refused = {"EventId": "1"}, {"ErrorCode": "InternalFailure", "ErrorMessage": "no"}

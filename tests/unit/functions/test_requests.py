@@ -83,6 +83,7 @@ def test_start_execution(function: Functions, cloud: Cloud) -> None:
     assert cloud.table.resources(made.execution.id)[0].account == "123456789012"
 
 
+@pytest.mark.failure("Duplicate event, message delivered again")
 @pytest.mark.usefixtures("_manifests")
 def test_start_execution_twice(function: Functions, cloud: Cloud) -> None:
     function("start_execution").deliver(requested())
@@ -328,6 +329,7 @@ def test_settle_approval(function: Functions, waiting: Cloud, approve: bool, sta
     assert (call.parameters["taskToken"], json.loads(call.parameters["output"])) == ("the-token", {"status": status})
 
 
+@pytest.mark.failure("The approval's wait cannot be ended: its token is gone, Step Functions refuses")
 @pytest.mark.parametrize("gone", ["TaskTimedOut", "TaskDoesNotExist", "InvalidToken"])
 def test_settle_approval_twice(function: Functions, waiting: Cloud, gone: str) -> None:
     holds(waiting)

@@ -1,0 +1,57 @@
+"""The figures of a load are taken from the timelines as they are meant."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from dr_core.state import TimelineEntry
+from localcloud.load import BEGIN, END, closes, lasted, spread, waits, write
+
+
+def entry(second: int, detail_type: str, **detail: object) -> TimelineEntry:
+    occurred = {"occurredAt": f"2031-03-01T12:00:{second:02}.000Z", **detail}
+    return TimelineEntry(str(second), "dr", detail_type, json.dumps(occurred))
+
+
+TIMELINE = (
+    entry(0, "Approval Granted"),
+    entry(1, "Resource Requested", resourceId="a", attempt=1),
+    entry(2, "Resource Requested", resourceId="b", attempt=1),
+    entry(5, "Resource Started", resourceId="a", attempt=1),
+    entry(6, "Resource Requested", resourceId="a", attempt=2),
+    entry(8, "Resource Started", resourceId="b", attempt=1),
+    entry(9, "Resource Started", resourceId="a", attempt=2),
+    entry(9, "Resource Started", resourceId="a", attempt=2),
+    entry(11, "Resource Succeeded", resourceId="b", attempt=1),
+    entry(12, "Resource Succeeded", resourceId="a", attempt=2),
+    entry(14, "Layer Completed"),
+    entry(15, "Execution Completed"),
+)
+
+
+def test_waits_are_those_of_one_attempt_each() -> None:
+    assert waits(TIMELINE, "Resource Requested", "Resource Started") == [4, 6, 3]
+
+
+def test_a_layer_closes_after_its_last_success() -> None:
+    assert closes(TIMELINE) == [2]
+
+
+def test_an_execution_lasts_from_its_approval_to_its_end() -> None:
+    assert lasted(TIMELINE) == 15
+    assert lasted(TIMELINE[:-1]) == float("inf")
+
+
+def test_a_spread() -> None:
+    assert spread([float(value) for value in range(1, 101)]) == "median 51.0 s, p95 96.0 s, max 100.0 s"
+    assert spread([]) == "none"
+
+
+@pytest.mark.parametrize("text", ["no marks", BEGIN, END, BEGIN + END + BEGIN])
+def test_a_page_without_a_place_for_the_figures_is_left_alone(tmp_path: Path, text: str) -> None:
+    page = tmp_path / "page.md"
+    page.write_text(text)
+    with pytest.raises(ValueError, match="no place for the load"):
+        write("figures", page)
+    assert page.read_text() == text
