@@ -34,6 +34,7 @@ STANDBY_REGION: Final = "us-west-2"
 REPOSITORY: Final = Path(__file__).resolve().parents[1]
 
 _MINISTACK_PYTHON: Final = REPOSITORY / ".local" / "tools" / "ministack" / "bin" / "python"
+_MINISTACK_APP: Final = REPOSITORY / "localcloud" / "emulator" / "ministack_app.py"
 _STATE_FILE: Final = "cloud.json"
 _JOURNAL_FILE: Final = "journal.jsonl"
 _START_SECONDS: Final = 30.0
@@ -144,13 +145,6 @@ class LocalCloud:
         """The URL at which the gateway serves the function URL of a function of the control account."""
         return f"{self.endpoint_url}/_localcloud/url/{region}/{function}/"
 
-    def on_loopback(self, url: str) -> str:
-        """Turn the function URL that AWS would serve into the one that answers here."""
-        parts = urlsplit(url)
-        url_id = (parts.hostname or "").partition(".")[0]
-        query = f"?{parts.query}" if parts.query else ""
-        return f"{self.endpoint_url}/_aws/lambda-url/{url_id}{parts.path or '/'}{query}"
-
     @classmethod
     def _spawn(cls, state_dir: Path, time_scale: float, die_with_parent: bool) -> Self:
         # Nothing of the caller's own environment: it would reach the emulated Lambda functions.
@@ -243,7 +237,7 @@ def _client(endpoint_url: str, service: str, region: str, account: str) -> Any:
 def _ministack_command(descriptor: str) -> list[str]:
     """ministack's own server, told to serve on an inherited socket, in one process."""
     return [
-        *(str(_MINISTACK_PYTHON), "-m", "hypercorn", "ministack.app:app"),
+        *(str(_MINISTACK_PYTHON), "-m", "hypercorn", f"{_MINISTACK_APP}:app"),
         *("--bind", f"fd://{descriptor}", "--workers", "0", "--keep-alive", "75"),
     ]
 

@@ -80,6 +80,7 @@ MINISTACK_SERVICES: Final = frozenset(
 # CloudWatch's readings of what moto holds; alarms, dashboards and everybody's own metrics are ministack's.
 _MOTO_READINGS: Final = frozenset({"GetMetricData", "GetMetricStatistics", "ListMetrics"})
 _MOTO_NAMESPACES: Final = (b"AWS/RDS", b"AWS/ElastiCache")
+_NAME_FUNCTION_URLS: Final = frozenset({"cloudformation", "lambda"})
 _LARGEST_BODY: Final = 512 * 1024 * 1024  # S3 takes deployment packages
 # Headers of one connection, not of the message; Expect has been answered by then.
 _HOP_BY_HOP: Final = frozenset({"connection", "keep-alive", "expect", "te", "trailer", "transfer-encoding", "upgrade"})
@@ -137,8 +138,8 @@ class Gateway:
             return await self._faults.configure(request)
         if request.path.startswith(function_urls.PREFIX):
             return await self._function_url(request)
-        if request.path.startswith("/_aws/lambda-url/"):
-            return await self._forward(request, await request.read(), Backend.MINISTACK, request.raw_path)
+        if request.path.startswith(function_urls.EMULATOR_PREFIX):
+            return await self._to_function(request, request.raw_path)
         return await self._aws_call(request)
 
     async def _health(self) -> web.Response:
@@ -157,7 +158,14 @@ class Gateway:
             path = await self._function_urls.emulator_path(request.raw_path)
         except NoFunctionUrlError as error:
             return web.json_response({"message": str(error)}, status=404)
-        return await self._forward(request, await request.read(), Backend.MINISTACK, path)
+        return await self._to_function(request, path)
+
+    async def _to_function(self, request: web.Request, path: str) -> web.StreamResponse:
+        """Send a request on to a function's URL. What the emulator does not check of a signature is checked here."""
+        body = await request.read()
+        if problem := function_urls.signature_problem(request, body):
+            return web.json_response({"Message": problem}, status=403)
+        return await self._forward(request, body, Backend.MINISTACK, path)
 
     async def _aws_call(self, request: web.Request) -> web.StreamResponse:
         started = time.monotonic()
@@ -199,7 +207,10 @@ class Gateway:
         if backend is Backend.GATEWAY:
             return refusal(call, 501, "NotImplemented", f"{call.service} is not part of the local cloud")
         if backend is Backend.MINISTACK:
-            return await self._forward(request, body, backend, request.raw_path)
+            answer = await self._forward(request, body, backend, request.raw_path)
+            if call.service in _NAME_FUNCTION_URLS and isinstance(answer.body, bytes):
+                answer.body = function_urls.on_loopback(answer.body, request.host)
+            return answer
         if call.account is None:
             message = "The security token included in the request is invalid."
             return refusal(call, 403, "InvalidClientTokenId", message)

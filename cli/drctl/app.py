@@ -11,6 +11,8 @@ from drctl import (
     calls,
     control,
     dashboard,
+    deploy_check,
+    dlq,
     dry_run,
     executions,
     local,
@@ -77,6 +79,8 @@ app.command()(report.report)
 app.command()(executions.executions)
 app.command()(timeline.timeline)
 app.command()(dashboard.dashboard)
+app.command()(deploy_check.deploy_check)
+app.add_typer(dlq.app)
 app.add_typer(local.app)
 app.command()(new_module.new_module)
 

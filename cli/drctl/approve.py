@@ -1,4 +1,4 @@
-"""`drctl approve` and `drctl reject`: the same page and the same form as behind the link that approvers get. Only its POST decides."""
+"""`drctl approve` and `drctl reject`: a signed vote, or the same page and form as behind the link that approvers get."""
 
 from typing import Annotated, Literal
 
@@ -7,7 +7,9 @@ from rich.text import Text
 
 from dr_core.approvals import link_for
 from dr_core.state import Refusal
-from drctl import page, view
+from dr_people.approval_context import load_context
+from dr_people.wording import plain
+from drctl import page, signed, view
 from drctl.cloud import Cloud, cloud_of
 from drctl.failures import FAILED, WrongUseError, say
 
@@ -26,8 +28,9 @@ Approver = Annotated[
 def approve(context: typer.Context, execution_or_link: ExecutionOrLink, reason: Reason = "", approver: Approver = None) -> None:
     """Approve an execution: it begins at once.
 
-    With an id, drctl makes the link itself: that needs the right to read the stack's signing secret. With a link it needs no AWS at all
-    if you give your name. Exit code 1 when the page does not accept the decision.
+    With an id, the vote is signed with your AWS credentials and you are who AWS says you are. Where the stack's RequestUrl is not yours to
+    use, or you give a name, drctl makes the link itself: that needs the right to read the stack's signing secret. With a link it needs no
+    AWS at all if you give your name. Exit code 1 when the decision is not accepted.
 
     Examples:
 
@@ -40,8 +43,9 @@ def approve(context: typer.Context, execution_or_link: ExecutionOrLink, reason: 
 def reject(context: typer.Context, execution_or_link: ExecutionOrLink, reason: Reason = "", approver: Approver = None) -> None:
     """Reject an execution: it ends, and nothing has been touched.
 
-    With an id, drctl makes the link itself: that needs the right to read the stack's signing secret. With a link it needs no AWS at all
-    if you give your name. Exit code 1 when the page does not accept the decision.
+    With an id, the vote is signed with your AWS credentials and you are who AWS says you are. Where the stack's RequestUrl is not yours to
+    use, or you give a name, drctl makes the link itself: that needs the right to read the stack's signing secret. With a link it needs no
+    AWS at all if you give your name. Exit code 1 when the decision is not accepted.
 
     Examples:
 
@@ -53,6 +57,8 @@ def reject(context: typer.Context, execution_or_link: ExecutionOrLink, reason: R
 
 def _decide(cloud: Cloud, decision: Literal["approve", "reject"], execution_or_link: str, reason: str, approver: str | None) -> None:
     is_link = "://" in execution_or_link
+    if not is_link and approver is None and _vote(cloud, decision, execution_or_link, reason):
+        return
     link = execution_or_link if is_link else _link(cloud, execution_or_link)
     name = approver or cloud.caller("--approver")
     out = view.console()
@@ -74,10 +80,38 @@ def _decide(cloud: Cloud, decision: Literal["approve", "reject"], execution_or_l
     out.print(Text(decided.says(), style="green" if decision == "approve" else "yellow"))
 
 
+def _vote(cloud: Cloud, decision: Literal["approve", "reject"], execution_id: str, reason: str) -> bool:
+    """Decide by a signed request, as who AWS says one is. False if that does not work, and nothing was sent that counts."""
+    found = cloud.load(execution_id)
+    seen = load_context(cloud.table, execution_id)
+    if isinstance(found, Refusal) or seen is None:
+        raise _nothing_to_decide(cloud, execution_id)
+    vote = {"executionId": execution_id, "decision": decision, "manifestSha256": seen.manifest_sha256, "reason": reason}
+    sent = signed.send(cloud, "Vote Requested", vote)
+    if isinstance(sent, str):
+        signed.tell_unverified(sent)
+        return False
+    if sent.status != 200:
+        say(f"{sent.body.get('title')}: {plain(sent.body.get('detail'))}", f"{cloud.command} status {execution_id}")
+        raise typer.Exit(FAILED)
+    out = view.console()
+    for fact, value in seen.facts().items():
+        if fact in _SHOWN:
+            out.print(Text(f"{fact:<13} {value}"))
+    word = "approved" if decision == "approve" else "rejected"
+    more = f": {sent.body['votes']} of {sent.body['quorum']} approvals, more are needed" if sent.body["status"] == "PENDING" else ""
+    out.print(Text(f"{word} as {plain(sent.body['approver'])}{more}", style="green" if decision == "approve" else "yellow"))
+    return True
+
+
+def _nothing_to_decide(cloud: Cloud, execution_id: str) -> WrongUseError:
+    return WrongUseError(f"request {execution_id} was refused: there is nothing to decide", f"{cloud.command} status {execution_id}")
+
+
 def _link(cloud: Cloud, execution_id: str) -> str:
     """The link to the page of an execution, as the approvers get it. Raises WrongUseError when there is nothing to decide."""
     found = cloud.load(execution_id)
     approval = cloud.table.approval(execution_id)
     if isinstance(found, Refusal) or approval is None:
-        raise WrongUseError(f"request {execution_id} was refused: there is nothing to decide", f"{cloud.command} status {execution_id}")
+        raise _nothing_to_decide(cloud, execution_id)
     return link_for(found.execution, approval, cloud.link_signer(), cloud.output("ApprovalPageAddress"))

@@ -1,4 +1,4 @@
-"""A request as `drctl start`, `drctl preflight` and `drctl plan` send it: over the bus, once, and what became of it."""
+"""A request as `drctl start`, `drctl preflight` and `drctl plan` send it: signed, else over the bus, once, and what became of it."""
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated
@@ -14,7 +14,7 @@ from dr_core.events import ExecutionRequested
 from dr_core.phases import Mode, Phase
 from dr_core.records import State
 from dr_core.state import Refusal
-from drctl import view
+from drctl import signed, view
 from drctl.cloud import ANSWER_WITHIN, Cloud
 from drctl.failures import FAILED, WrongUseError, say
 
@@ -100,7 +100,10 @@ def ask(cloud: Cloud, wish: Wish) -> State | Refusal:
     }
     request = ExecutionRequested.parse({name: value for name, value in asked.items() if value is not None})
     if cloud.table.by_token(wish.application, token) is None:
-        cloud.put_event("Execution Requested", request.model_dump_json(by_alias=True, exclude_none=True))
+        sent = signed.send(cloud, "Execution Requested", request.model_dump(mode="json", by_alias=True, exclude_none=True))
+        if isinstance(sent, str):
+            signed.tell_unverified(sent)
+            cloud.put_event("Execution Requested", request.model_dump_json(by_alias=True, exclude_none=True))
     execution_id = cloud.answer(lambda: cloud.table.by_token(wish.application, token))
     if execution_id is None:
         _say_no_answer(cloud, wish.application, token)

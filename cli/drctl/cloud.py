@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from mypy_boto3_cloudformation import CloudFormationClient
     from mypy_boto3_events import EventBridgeClient
     from mypy_boto3_secretsmanager import SecretsManagerClient
+    from mypy_boto3_sqs import SQSClient
     from mypy_boto3_sts import STSClient
 
 Output = Literal[
@@ -34,6 +35,9 @@ Output = Literal[
     "DeadLetterQueueUrl",
     "UndeliveredQueueUrl",
 ]
+
+DeadLetterQueue = Literal["DeadLetterQueue", "UndeliveredQueue"]
+DEAD_LETTER_QUEUES: tuple[DeadLetterQueue, ...] = ("DeadLetterQueue", "UndeliveredQueue")
 
 T = TypeVar("T")
 
@@ -60,7 +64,8 @@ class Cloud:
     transport: httpx.BaseTransport | None = field(default=None, repr=False)
 
     @cached_property
-    def _outputs(self) -> Mapping[str, str]:
+    def outputs(self) -> Mapping[str, str]:
+        """All of the stack's outputs. Raises WrongUseError when the stack is not there."""
         client: CloudFormationClient = boto3.client("cloudformation")
         try:
             stack = client.describe_stacks(StackName=self.stack_name)["Stacks"][0]
@@ -73,11 +78,34 @@ class Cloud:
 
     def output(self, name: Output) -> str:
         """One of the stack's outputs. Raises WrongUseError when the stack is not there or has no such output."""
-        if name not in self._outputs:
+        if name not in self.outputs:
             raise WrongUseError(
                 f"stack {self.stack_name} has no output {name}", "it is not an orchestrator's, or an older one: deploy it again"
             )
-        return self._outputs[name]
+        return self.outputs[name]
+
+    def dead_letters(self) -> Mapping[str, int]:
+        """About how many messages lie in each queue for what did not get through; none for a stack that does not name its queues."""
+        sqs: SQSClient = boto3.client("sqs")
+        urls = {name: self.outputs.get(f"{name}Url") for name in DEAD_LETTER_QUEUES}
+        return {
+            name: int(
+                sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["ApproximateNumberOfMessages"])["Attributes"][
+                    "ApproximateNumberOfMessages"
+                ]
+            )
+            for name, url in urls.items()
+            if url
+        }
+
+    def queue_url(self, name: DeadLetterQueue) -> str:
+        """The URL of one of the queues for what did not get through."""
+        return self.output("DeadLetterQueueUrl" if name == "DeadLetterQueue" else "UndeliveredQueueUrl")
+
+    @property
+    def request_url(self) -> str:
+        """Where signed requests go; empty for a stack that is older."""
+        return self.outputs.get("RequestUrl", "")
 
     @cached_property
     def table(self) -> Table:

@@ -10,7 +10,7 @@ from dr_core.commands import CommandName
 from dr_core.events import CommandRequested
 from dr_core.records import State
 from dr_core.state import Refusal
-from drctl import view
+from drctl import signed, view
 from drctl.cloud import ANSWER_WITHIN, Cloud, cloud_of
 from drctl.failures import FAILED, WrongUseError, say
 
@@ -160,7 +160,11 @@ def _command(
         "reason": reason,
     }
     if cloud.table.receipt(execution_id, token) is None:
-        cloud.put_event("Command Requested", CommandRequested.parse(asked).model_dump_json(by_alias=True))
+        request = CommandRequested.parse(asked)
+        sent = signed.send(cloud, "Command Requested", request.model_dump(mode="json", by_alias=True))
+        if isinstance(sent, str):
+            signed.tell_unverified(sent)
+            cloud.put_event("Command Requested", request.model_dump_json(by_alias=True))
     receipt = cloud.answer(lambda: cloud.table.receipt(execution_id, token))
     if receipt is None:
         say(

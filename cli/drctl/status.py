@@ -5,6 +5,7 @@ from enum import StrEnum
 from typing import Annotated
 
 import typer
+from rich.text import Text
 
 from dr_core.state import Refusal
 from dr_people.advice import advise
@@ -52,5 +53,9 @@ def status(context: typer.Context, execution_id: ExecutionId, output: OutputOpti
         typer.echo(json.dumps(document.of_execution(snapshot, advice), indent=2))
     else:
         view.show(snapshot, advice, view.console())
+        lying = cloud.dead_letters()
+        if any(lying.values()):
+            words = ", ".join(f"{number} in {name}" for name, number in lying.items() if number)
+            view.console().print(Text(f"\nDead letters: about {words}: {cloud.command} dlq list", style="yellow"))
     if snapshot.execution.status in ENDED_BADLY:
         raise typer.Exit(FAILED)

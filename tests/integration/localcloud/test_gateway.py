@@ -176,7 +176,7 @@ def test_a_function_calls_aws_through_the_gateway_and_is_reached_by_its_url(clou
     assert body["event"]["rawQueryString"] == "x=1&x=2"
     assert body["event"]["headers"]["cookie"] == "c=3; d=4"
     assert body["event"]["requestContext"]["http"]["method"] == "POST"
-    assert httpx.get(cloud.on_loopback(url + "x?y=1"), timeout=30).status_code == 201
+    assert httpx.get(url + "x?y=1", timeout=30).status_code == 201
     assert httpx.get(cloud.function_url("missing"), timeout=30).status_code == 404
 
 

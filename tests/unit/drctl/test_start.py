@@ -60,6 +60,16 @@ def test_without_a_token_of_the_operator_each_request_has_a_new_one(desk: Desk) 
     assert first != second and len(first) == 26
 
 
+def test_says_that_the_requester_is_not_verified_where_it_cannot_sign(desk: Desk) -> None:
+    desk.publish(KEY, manifest())
+    desk.upcoming = [desk.take_requests]
+    result = desk.run(*STORY)
+    assert result.exit_code == 0
+    assert "Not signed, so the requester is not verified: stack" in result.stderr and "has no RequestUrl" in result.stderr
+    state = desk.table.load(result.stdout.strip())
+    assert state and state.execution.requester_verified is False
+
+
 def test_the_same_token_starts_nothing_twice(desk: Desk) -> None:
     desk.publish(KEY, manifest())
     desk.upcoming = [desk.take_requests]

@@ -12,12 +12,14 @@ from pydantic.alias_generators import to_camel
 from ulid import ULID
 
 from dr_core.commands import CommandName
-from dr_core.errors import InvalidInputError, Problem
+from dr_core.errors import InvalidInputError, OrchestratorError, Problem
 from dr_core.moves import text
 from dr_core.phases import Mode, Phase
 from dr_core.records import Event, Execution
 
 SCHEMA_VERSION = "1"
+# While a new version of the stack is deployed, and when old messages are sent again, events of the version before come too.
+PREVIOUS_VERSION: str | None = None
 # EventBridge takes more, but an event names things, it does not carry them.
 MAX_EVENT_BYTES = 16 * 1024
 _LONGEST_TEXT = 400  # of a problem's, so that at least one fits into an event
@@ -132,6 +134,10 @@ class VoteRequested(BaseModel):
         return _parsed(cls, detail, "Vote Requested")
 
 
+class UnknownVersionError(OrchestratorError):
+    """An event of a version that is neither the present one nor the one before."""
+
+
 class Incoming(BaseModel):
     """An event as a queue hands it over: EventBridge's shape, of which the orchestrator's own wake-ups fill what they need."""
 
@@ -158,13 +164,25 @@ class WakeUp(BaseModel):
 
     @classmethod
     def from_queue(cls, body: str) -> "WakeUp":
-        """Parse the body of a queue's message. Raises pydantic's ValidationError."""
-        return cls.model_validate(Incoming.model_validate_json(body).detail)
+        """Parse the body of a queue's message. Raises pydantic's ValidationError, and UnknownVersionError.
+
+        A message without a version is a wake-up of before they had one: it is of version 1.
+        """
+        incoming = Incoming.model_validate_json(body)
+        version = incoming.detail.get("schemaVersion", "1")
+        accepted = [one for one in (PREVIOUS_VERSION, SCHEMA_VERSION) if one]
+        if version not in accepted:
+            raise UnknownVersionError(
+                f"{printable(incoming.detail_type, 100)} has schemaVersion {printable(version, 20)}, "
+                f"this stack knows {' and '.join(accepted)}: "
+                "deploy the stack that knows it, then send the message again (drctl dlq redrive)"
+            )
+        return cls.model_validate(incoming.detail)
 
 
 def wake_up(execution_id: str, event: Event) -> str:
     """An event as the body of a queue's message, for those who send it past the bus."""
-    detail = {"executionId": execution_id, **event.fields}
+    detail = {"schemaVersion": SCHEMA_VERSION, "executionId": execution_id, **event.fields}
     return json.dumps({"detail-type": event.detail_type, "source": event.detail_type.source, "detail": detail})
 
 

@@ -283,6 +283,14 @@ class Table:
         found = DueItem.due_index.query(f"DUE#{region}", DueItem.due_at <= now, limit=limit)
         return list(dict.fromkeys(item.pk.removeprefix("EXEC#") for item in found))
 
+    def active(self) -> list[Execution]:
+        """The executions that have not ended, oldest first. One that was requested within the last second may be missing."""
+        live = [status.value for status in ExecutionStatus if not status.is_terminal]
+        found = [item.pk for item in ExecutionItem.application_index.scan(ExecutionItem.status.is_in(*live))]
+        states = [self.load(pk.removeprefix("EXEC#")) for pk in found]
+        executions = [state.execution for state in states if state and not state.execution.status.is_terminal]
+        return sorted(executions, key=lambda execution: execution.requested_at)
+
     def locked_by(self, application: str, regions: Iterable[str]) -> dict[str, str]:
         """Who holds the application's locks: Region to execution id, only those held."""
         return {region: lock.owner for region in regions if (lock := self._lock(application, region)) and lock.owner}
