@@ -120,7 +120,9 @@ def test_the_envelope_names_and_the_event_adds() -> None:
 
 @pytest.mark.parametrize("detail_type", DetailType)
 def test_an_event_says_where_it_comes_from(detail_type: DetailType) -> None:
-    assert detail_type.source == f"dr.{detail_type.split(' ', maxsplit=1)[0].lower()}"
+    about = {"Vote": "approval"}  # a vote is about an approval
+    word = detail_type.split(" ", maxsplit=1)[0]
+    assert detail_type.source == f"dr.{about.get(word, word.lower())}"
     assert detail_type.source in {"dr.execution", "dr.preflight", "dr.approval", "dr.command", "dr.layer", "dr.resource"}
 
 
