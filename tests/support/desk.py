@@ -102,8 +102,8 @@ class Desk:
             "ApprovalPageAddress": PAGE,
             "SigningSecretArn": secret,
             "ApprovalStateMachineArn": f"arn:aws:states:{HOME}:{ACCOUNT}:stateMachine:approval",
-            "DeadLetterQueueUrl": f"https://sqs.{HOME}.amazonaws.com/{ACCOUNT}/dead-letters",
-            "UndeliveredQueueUrl": f"https://sqs.{HOME}.amazonaws.com/{ACCOUNT}/undelivered",
+            "DeadLetterQueueUrl": boto3.client("sqs").create_queue(QueueName="dead-letters")["QueueUrl"],
+            "UndeliveredQueueUrl": boto3.client("sqs").create_queue(QueueName="undelivered")["QueueUrl"],
         }
         body = {"Resources": {"Any": {"Type": "AWS::SNS::Topic"}}, "Outputs": {name: {"Value": value} for name, value in outputs.items()}}
         boto3.client("cloudformation").create_stack(StackName=STACK, TemplateBody=json.dumps(body))
