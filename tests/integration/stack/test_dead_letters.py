@@ -17,6 +17,7 @@ from tests.integration.stack.test_control import drctl
 # One worker for all of them: they share the deployed stack.
 pytestmark = pytest.mark.xdist_group("stack")
 
+_SECONDS = 8
 READS = ("Describe", "Get", "List", "AssumeRole")
 QUEUES = ("StartExecutionQueue", "PreflightQueue", "StartApprovalQueue", "SettleApprovalQueue", "AdvanceQueue")
 RESOURCE_QUEUES = ("StartResourceQueue", "CheckQueue", "ControlExecutionQueue")
@@ -35,9 +36,9 @@ def lying(operator: Operator, queue: str) -> int:
 
 @pytest.fixture
 def _hasty(operator: Operator) -> Iterator[None]:
-    """A message on which start_execution failed comes again after a second."""
+    """A message on which start_execution failed comes again soon."""
     sqs, url = operator.cloud.client("sqs"), url_of(operator, "StartExecutionQueue")
-    sqs.set_queue_attributes(QueueUrl=url, Attributes={"VisibilityTimeout": "1"})
+    sqs.set_queue_attributes(QueueUrl=url, Attributes={"VisibilityTimeout": str(_SECONDS)})
     yield
     operator.cloud.faults.clear()
     sqs.set_queue_attributes(QueueUrl=url, Attributes={"VisibilityTimeout": "360"})
@@ -60,6 +61,7 @@ def test_a_message_that_fails_is_listed_and_processed_when_the_cause_is_gone(ope
     with operator.cloud.faults.during(denied):
         operator.put("dr.operator", "Execution Requested", detail)
         operator.wait(lambda: lying(operator, "DeadLetterQueue") or None, "a dead letter")
+        time.sleep(_SECONDS)  # an attempt that took longer than the message was hidden fails, too
     for _ in range(2):
         listed = drctl("dlq", "list", "-o", "json")
         (letter,) = json.loads(listed.stdout)
