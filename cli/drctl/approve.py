@@ -83,10 +83,11 @@ def _decide(cloud: Cloud, decision: Literal["approve", "reject"], execution_or_l
 def _vote(cloud: Cloud, decision: Literal["approve", "reject"], execution_id: str, reason: str) -> bool:
     """Decide by a signed request, as who AWS says one is. False if that does not work, and nothing was sent that counts."""
     found = cloud.load(execution_id)
-    seen = load_context(cloud.table, execution_id)
-    if isinstance(found, Refusal) or seen is None:
+    approval, seen = cloud.table.approval(execution_id), load_context(cloud.table, execution_id)
+    if isinstance(found, Refusal) or approval is None or seen is None:
         raise _nothing_to_decide(cloud, execution_id)
-    vote = {"executionId": execution_id, "decision": decision, "manifestSha256": seen.manifest_sha256, "reason": reason}
+    shown = {"manifestSha256": approval.manifest_sha256, **({"planSha256": approval.plan_sha256} if approval.plan_sha256 else {})}
+    vote = {"executionId": execution_id, "decision": decision, "reason": reason, **shown}
     sent = signed.send(cloud, "Vote Requested", vote)
     if isinstance(sent, str):
         signed.tell_unverified(sent)

@@ -11,8 +11,7 @@ from dr_core.records import ExecutionStatus
 from localcloud.applications import storefront
 from localcloud.cloud import WORKLOAD_ACCOUNT
 from localcloud.faults import Effect, Fault
-from tests.integration.stack.operator import Operator
-from tests.integration.stack.test_control import drctl
+from tests.integration.stack.operator import Operator, drctl
 
 # One worker for all of them: they share the deployed stack.
 pytestmark = pytest.mark.xdist_group("stack")

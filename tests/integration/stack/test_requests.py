@@ -14,8 +14,7 @@ from botocore.awsrequest import AWSRequest
 
 from dr_core.records import ApprovalStatus, ExecutionStatus
 from localcloud.cloud import CONTROL_ACCOUNT, STANDBY_REGION
-from tests.integration.stack.operator import Operator
-from tests.integration.stack.test_control import drctl
+from tests.integration.stack.operator import Operator, drctl
 
 # One worker for all of them: they share the deployed stack.
 pytestmark = pytest.mark.xdist_group("stack")
