@@ -46,6 +46,7 @@ browser: setup ## The pages in a headless Chromium, wherever one is found
 
 screenshots: setup ## The pictures of docs/images, taken anew
 	$(BIN)/python -m tests.browser.screenshots
+	SCREENSHOTS=1 REQUIRE_BROWSER=1 $(BIN)/pytest -n 2 tests/browser/test_approval_page.py tests/browser/test_approval_mail.py -k screenshots
 
 integration: setup ## The tests that deploy the real template to the local cloud
 	$(BIN)/pytest -n 2 --dist loadgroup tests/integration

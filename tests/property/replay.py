@@ -50,6 +50,7 @@ MEANING: Mapping[DetailType, tuple[Told, Told]] = {
     DetailType.EXECUTION_ABANDONED: (_execution, _outcome),
     DetailType.PREFLIGHT_COMPLETED: (_execution, _always("PENDING_APPROVAL")),
     DetailType.APPROVAL_REQUESTED: (_approval, _always("PENDING")),
+    DetailType.APPROVAL_SENT: (_approval, _always("PENDING")),
     DetailType.VOTE_RECORDED: (_approval, _always("PENDING")),
     DetailType.APPROVAL_BYPASSED: (_approval, _always("PENDING")),
     DetailType.APPROVAL_GRANTED: (_approval, _always("APPROVED")),

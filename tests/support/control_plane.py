@@ -18,6 +18,7 @@ import boto3
 import botocore.handlers
 import botocore.session
 import pytest
+from aws_lambda_powertools.utilities import parameters
 from botocore.compat import accepts_kwargs
 from botocore.loaders import create_loader
 from botocore.model import OperationModel
@@ -26,11 +27,12 @@ from moto.dynamodb import models as moto_models
 from moto.dynamodb.models import DynamoDBBackend
 from moto.dynamodb.models.table import Table as MotoTable
 
-from dr_core import approvals, bus, queues, state, target
+from dr_core import approval_votes, approvals, bus, queues, state, target
 from dr_core.phases import Mode, Phase
 from dr_core.records import Approval, ApprovalStatus, Execution, ExecutionStatus, Layer, LayerStatus, Resource, ResourceStatus
 from dr_core.state import Table
 from dr_engine import executor, intake
+from dr_people import asking, mail
 from tests.support.state_table import TABLE_NAME, create_state_table
 
 HOME, OTHER, ACCOUNT, SHA, ID = "us-west-2", "us-east-1", "123456789012", "5ha", "01JZZZZZZZZZZZZZZZZZZZZZZZ"
@@ -214,18 +216,11 @@ def _copy_once(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def forget() -> None:
     """Forget the clients that a function keeps between its invocations."""
-    kept = (
-        state.table,
-        queues._sqs,
-        bus._events,
-        approvals._signing_secret,
-        target.target_access,
-        target._assume,
-        executor.executor,
-        intake.intake,
-    )
-    for each in kept:
+    functions = (state.table, queues._sqs, bus._events, target.target_access, target._assume, executor.executor, intake.intake)
+    approving = (approvals._signing_secret, approval_votes.votes, approval_votes._s3, mail.ses, asking.sns)
+    for each in (*functions, *approving):
         each.cache_clear()
+    parameters.clear_caches()  # type: ignore[no-untyped-call]
 
 
 # --- what is stored ---

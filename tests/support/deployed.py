@@ -18,6 +18,7 @@ from tests.support.state_table import TABLE_NAME, TEMPLATE, template
 BUCKET, REPORTS, BUS, TOPIC = "the-manifests", "the-reports", "the-bus", f"arn:aws:sns:{HOME}:{ACCOUNT}:the-topic"
 MACHINE = f"arn:aws:states:{HOME}:{ACCOUNT}:stateMachine:the-machine"
 PAGE, SECRET_NAME, SECRET = "https://page.example/", "the-signing-secret", "the-secret"
+SLACK_SECRET_NAME = "the-slack-secret"
 # What the template's references stand for here.
 _STANDS_FOR = {
     "StateTable": TABLE_NAME,
@@ -29,6 +30,9 @@ _STANDS_FOR = {
     "ApprovalTopic": TOPIC,
     "NotificationTopic": f"arn:aws:sns:{HOME}:{ACCOUNT}:the-notifications",
     "SigningSecret.Id": SECRET_NAME,
+    "SlackSecret.Id": SLACK_SECRET_NAME,
+    "SlackChannel": "-",
+    "MailSender": "-",
     "ApprovalStateMachine": MACHINE,
     "DecideApprovalFunctionUrl.FunctionUrl": PAGE,
     "AWS::AccountId": ACCOUNT,

@@ -178,6 +178,7 @@ class Desk:
         application: str = "storefront",
         dry_run: bool = False,
         client_token: str | None = None,
+        sent: tuple[str, ...] = (),
     ) -> str:
         """Store an execution whose layers have resources of the given names and modules. It waits for approval, a dry run for preflight."""
         self.execution_id = execution_id
@@ -208,7 +209,7 @@ class Desk:
         if not dry_run:
             self.preflight(application)
             self.move(TokenHeld("the-token"))
-            self.move(Asked())
+            self.move(Asked(sent))
         return execution.id
 
     def preflight(self, application: str = "storefront") -> None:

@@ -77,7 +77,7 @@ def _id(letter: str) -> str:
 
 
 def _succeeds(desk: Desk, execution_id: str) -> str:
-    desk.request([_DATABASE], [_API], execution_id=execution_id)
+    desk.request([_DATABASE], [_API], execution_id=execution_id, sent=("mail: ann", "topic", "slack"))
     _after(desk, 40).approve()
     _after(desk, 2).begin("0001-001", _JOINING, lag_seconds=0.84)
     _after(desk, 90).check("0001-001", DONE)

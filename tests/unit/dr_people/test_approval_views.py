@@ -181,7 +181,7 @@ def test_what_preflight_found_is_text_and_never_html(cloud: Cloud) -> None:
     assert not tags.tags & {"script", "img", "svg", "link", "iframe"}
     assert tags.attributes <= {
         *("lang", "charset", "name", "content", "class", "method", "type", "value", "required", "maxlength"),
-        *("for", "id", "rows", "autocomplete", "aria-describedby"),
+        *("for", "id", "rows", "autocomplete", "aria-describedby", "formnovalidate", "spellcheck", "autocapitalize"),
     }
     assert shown.count("&lt;script&gt;alert(&#39;&#34;x&#34;&#39;)&lt;/script&gt;") >= 12
 

@@ -17,6 +17,7 @@ from dr_core.links import FormToken, LinkSigner, LinkToken
 from dr_core.records import ApprovalStatus, ExecutionStatus
 from dr_core.triggers import Preflown, TokenHeld, Vote
 from dr_engine.preflight import document
+from dr_people.asking import NobodyAskedError
 from tests.support.control_plane import HOME, ID, OTHER, SHA, T0, Cloud, a_layer, a_resource, an_approval, an_execution, error
 from tests.support.deployed import BUCKET, BUS, MACHINE, PAGE, SECRET, SECRET_NAME, TOPIC, Function, announced, on_bus
 from tests.support.reports import obstacle, planned, report
@@ -228,7 +229,7 @@ def test_request_approval_says_what_preflight_found(function: Functions, waiting
 @pytest.mark.usefixtures("_secret")
 def test_request_approval_twice_asks_rather_twice_than_not_at_all(function: Functions, waiting: Cloud) -> None:
     waiting.answer("sns", "Publish", error("InternalError"))
-    with pytest.raises(boto3.client("sns").exceptions.ClientError):
+    with pytest.raises(NobodyAskedError):
         function("request_approval").invoke({"executionId": ID, "taskToken": "first"})
     approval = waiting.table.approval(ID)
     assert approval and (approval.task_token, approval.asked_at) == ("first", None), "the sweep would ask again"

@@ -21,7 +21,7 @@ from dr_core.records import (
     Move,
     State,
 )
-from dr_core.triggers import Expire, TokenHeld, Vote
+from dr_core.triggers import Asked, Expire, TokenHeld, Vote
 
 _LONGEST_REASON = 500
 
@@ -185,12 +185,13 @@ def hold_token(trigger: TokenHeld, state: State) -> Move | None:
     return Move((Change(change.kind, change.key, {**change.expected, "plan_sha256": None}, change.values),))
 
 
-def note_asked(state: State, now: datetime) -> Move | None:
+def note_asked(trigger: Asked, state: State, now: datetime) -> Move | None:
     """The request has gone out."""
     approval = state.approval
     if approval is None or approval.status is not ApprovalStatus.PENDING or approval.asked_at is not None:
         return None
-    return Move((on_approval(approval, asked_at=now, due_at=approval.expires_at),))
+    sent = (Event(DetailType.APPROVAL_SENT, {"channels": list(trigger.sent)}),) if trigger.sent else ()
+    return Move((on_approval(approval, asked_at=now, due_at=approval.expires_at),), sent)
 
 
 # --- the end ---

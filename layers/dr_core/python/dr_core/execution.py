@@ -539,7 +539,7 @@ def _(trigger: TokenHeld, state: State, now: datetime) -> Move | None:
 
 @_decide.register
 def _(trigger: Asked, state: State, now: datetime) -> Move | None:
-    return approval_rules.note_asked(state, now)
+    return approval_rules.note_asked(trigger, state, now)
 
 
 @_decide.register

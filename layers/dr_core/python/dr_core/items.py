@@ -14,6 +14,7 @@
 | EXEC#<id> | CHANNEL#<channel> | how much people were told on a channel, and the first message there |
 | EXEC#<id> | REFUSAL | a request that was not accepted |
 | LOCK#<application>#<Region> | LOCK | who may act there |
+| EXEC#<id> | SLACK | where the request for approval stands in Slack |
 | NONCE#<digest> | NONCE | what may be used once, and was |
 | TOKEN#<application>#<token> | TOKEN | the execution that a client token started |
 
@@ -333,6 +334,13 @@ class ChannelItem(Item):
     thread = UnicodeAttribute(null=True)
 
 
+class SlackItem(Item):
+    """The message in Slack that asks for the decision: Slack's ids of channel and message."""
+
+    channel = UnicodeAttribute()
+    timestamp = UnicodeAttribute()
+
+
 class NonceItem(Item):
     """What was used and may not be used again until `ttl`, in seconds since 1970; DynamoDB deletes it some time after."""
 
@@ -353,5 +361,6 @@ ITEMS: tuple[type[Item], ...] = (
     CommandItem,
     RefusalItem,
     TokenItem,
+    SlackItem,
     NonceItem,
 )

@@ -362,6 +362,7 @@ class DetailType(StrEnum):
     EXECUTION_EXPIRED = "Execution Expired"
     EXECUTION_ABANDONED = "Execution Abandoned"
     APPROVAL_REQUESTED = "Approval Requested"
+    APPROVAL_SENT = "Approval Sent"
     APPROVAL_BYPASSED = "Approval Bypassed"
     VOTE_RECORDED = "Vote Recorded"
     APPROVAL_GRANTED = "Approval Granted"

@@ -13,7 +13,7 @@ from itertools import islice
 from typing import Any, Literal, TypeVar
 
 from pynamodb.connection import Connection
-from pynamodb.exceptions import DoesNotExist, TransactWriteError
+from pynamodb.exceptions import DoesNotExist, PutError, TransactWriteError
 from pynamodb.expressions.condition import Condition
 from pynamodb.expressions.update import Action
 from pynamodb.transactions import TransactWrite
@@ -39,6 +39,7 @@ from dr_core.items import (
     PreflightItem,
     RefusalItem,
     ResourceItem,
+    SlackItem,
     TokenItem,
 )
 from dr_core.phases import Mode, Phase
@@ -278,6 +279,14 @@ class Table:
             return False
         return True
 
+    def slack_message(self, execution_id: str) -> tuple[str, str] | None:
+        """Where the request for approval stands in Slack: channel and timestamp, which is the message's id. None if nowhere."""
+        try:
+            item = SlackItem.get(_pk(execution_id), "SLACK", consistent_read=True)
+        except DoesNotExist:
+            return None
+        return item.channel, item.timestamp
+
     def due(self, region: str, now: datetime, limit: int = 1000) -> list[str]:
         """The ids of executions that have something overdue, oldest first."""
         found = DueItem.due_index.query(f"DUE#{region}", DueItem.due_at <= now, limit=limit)
@@ -423,6 +432,21 @@ class Table:
             for resource_id, report in reports.items():
                 kept = {**report, "calls": _within(report["calls"])}
                 batch.save(PreflightItem(_pk(execution_id), f"PREFLIGHT#{resource_id}", at=now, report=kept))
+
+    def keep_slack_message(self, execution_id: str, channel: str, timestamp: str) -> None:
+        """Remember where the request for approval stands in Slack."""
+        SlackItem(_pk(execution_id), "SLACK", channel=channel, timestamp=timestamp).save()
+
+    def use_once(self, key: str, now: datetime, seconds: int) -> bool:
+        """Use up `key` for so many seconds. False if it was used already."""
+        used = NonceItem(_nonce(key), "NONCE", ttl=int(now.timestamp()) + seconds)
+        try:
+            used.save(condition=NonceItem.pk.does_not_exist() | (NonceItem.ttl <= int(now.timestamp())))
+        except PutError as error:
+            if error.cause_response_code != "ConditionalCheckFailedException":
+                raise
+            return False
+        return True
 
     def refuse(self, refusal: Refusal, region: str, token: str | None, problems: list[Problem], now: datetime) -> bool:
         """Store a refusal and its event. False if the request had been dealt with already."""

@@ -112,7 +112,9 @@ class TokenHeld:
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """The request for approval has gone out."""
+    """The request for approval has gone out. `sent`: the channels that took it, such as `mail: ann`, `topic`, `slack`."""
+
+    sent: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

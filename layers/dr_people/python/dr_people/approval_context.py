@@ -6,7 +6,7 @@ from datetime import datetime
 from statistics import median
 
 from dr_core.phases import Mode, Phase
-from dr_core.records import Approval, ApprovalStatus, Execution, Resource
+from dr_core.records import Approval, ApprovalStatus, Ballot, Execution, Resource
 from dr_core.reports import DONE, Found, PlannedCall, ResourceReport, data_loss, one_line, plural, proof, read_reports, verdict, worst_first
 from dr_core.state import Table
 
@@ -59,6 +59,8 @@ class ApprovalContext:
     decision_reason: str
     is_open: bool
     quorum: int
+    ballots: tuple[Ballot, ...]
+    plan_sha256: str
     verdict: str
     is_blocked: bool
     is_preflown: bool
@@ -113,8 +115,9 @@ class ApprovalContext:
 
     @property
     def votes(self) -> str:
-        """How many must agree."""
-        return f"{plural(self.quorum, 'approval')} needed"
+        """How many must agree, and who has voted so far."""
+        cast = ", ".join(f"{one_line(one.approver)} {'approves' if one.approve else 'rejects'}" for one in self.ballots)
+        return f"{plural(self.quorum, 'approval')} needed; {cast or 'none so far'}"
 
     @property
     def decided(self) -> str:
@@ -190,7 +193,9 @@ def context_of(
         decided_at=approval.decided_at,
         decision_reason=one_line(approval.reason),
         is_open=execution.status == "PENDING_APPROVAL" and approval.status is ApprovalStatus.PENDING,
-        quorum=1,
+        quorum=approval.quorum,
+        ballots=approval.votes,
+        plan_sha256=approval.plan_sha256 or "",
         verdict=found.words(),
         is_blocked=found.errors > 0,
         is_preflown=found.looked_at > 0,

@@ -1,0 +1,113 @@
+"""Asking: a mail of his own to each approver, the topic for whom none reaches, Slack beside them. One channel may fail without another."""
+
+import email
+import email.policy
+from typing import Any
+
+import pytest
+from slack_sdk import WebClient
+
+from dr_core.phases import Phase
+from dr_core.records import Approver, ExecutionStatus
+from dr_people.approval_context import load_context
+from dr_people.asking import NobodyAskedError, ask
+from dr_people.slack import Slack
+from tests.support.approval_scene import approval_of, ran, request
+from tests.support.control_plane import ID, Cloud, error
+
+ANN, BOB, EVE = Approver("Ann", "ann@example.com"), Approver("Bob", "bob@example.com"), Approver("Eve", slack_user_id="U0EVE")
+
+
+class Unreachable(WebClient):
+    """Slack is not there."""
+
+    def chat_postMessage(self, **_: Any) -> Any:
+        raise ConnectionRefusedError
+
+
+NO_SLACK = Slack(Unreachable("xoxb-x"), "C1")
+
+
+@pytest.fixture(autouse=True)
+def _stack(monkeypatch: pytest.MonkeyPatch, cloud: Cloud) -> None:
+    monkeypatch.setenv("MAIL_SENDER", "dr@example.com")
+    monkeypatch.setenv("APPROVAL_TOPIC_ARN", "arn:aws:sns:us-west-2:123456789012:approvals")
+    cloud.answer("ses", "SendEmail", *[{"MessageId": "1"}] * 5, status=200)
+    cloud.answer("sns", "Publish", *[{"MessageId": "1"}] * 5, status=200)
+
+
+def asked(cloud: Cloud, *approvers: Approver, **more: Any) -> list[str]:
+    """Who was asked, of these."""
+    request(cloud, approvers=approvers)
+    context = load_context(cloud.table, ID)
+    assert context
+    return ask(
+        cloud.table, context, approval_of(cloud), lambda one: f"https://page.example/?token={one.name if one else 'all'}", None, **more
+    )
+
+
+def test_each_approver_gets_a_mail_of_his_own(cloud: Cloud) -> None:
+    assert asked(cloud, ANN, BOB) == ["mail: Ann", "mail: Bob"]
+    assert cloud.made("Publish") == []
+    for call, one in zip(cloud.made("SendEmail"), (ANN, BOB), strict=True):
+        message = email.message_from_bytes(call.parameters["Content"]["Raw"]["Data"], policy=email.policy.default)
+        assert call.parameters["Destination"] == {"ToAddresses": [one.email]} and call.parameters["FromEmailAddress"] == "dr@example.com"
+        assert (message["To"], message["From"]) == (one.email, "DR Orchestrator <dr@example.com>")
+        for kind in ("plain", "html"):
+            part = message.get_body((kind,))
+            assert part and f"token={one.name}" in part.get_content()
+        other = BOB if one is ANN else ANN
+        assert f"token={other.name}" not in str(message)
+
+
+@pytest.mark.parametrize("failure", ["MessageRejected", "MailFromDomainNotVerifiedException", "TooManyRequestsException"])
+def test_whom_ses_does_not_reach_the_topic_tells(cloud: Cloud, failure: str) -> None:
+    cloud._answers["ses", "SendEmail"] = [({"MessageId": "1"}, 200), *[(error(failure), 400)] * 9]
+    assert asked(cloud, ANN, BOB) == ["mail: Ann", "topic"]
+
+
+def test_who_has_no_address_is_told_by_the_topic(cloud: Cloud) -> None:
+    assert asked(cloud, ANN, EVE) == ["mail: Ann", "topic"]
+
+
+def test_without_an_identity_and_without_approvers_the_topic_tells(cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MAIL_SENDER", "-")
+    assert asked(cloud, ANN) == ["topic"] and cloud.made("SendEmail") == []
+    (call,) = cloud.made("Publish")
+    assert "token=all" in call.parameters["Message"] and len(call.parameters["Subject"]) < 100
+
+
+def test_some_can_be_left_out(cloud: Cloud) -> None:
+    assert asked(cloud, ANN, BOB, only=lambda one: one.name == "Bob") == ["mail: Bob"]
+
+
+def test_when_nothing_reaches_anybody_it_is_a_failure(cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MAIL_SENDER", "-")
+    cloud.answer("sns", "Publish", error("InternalError"))
+    with pytest.raises(NobodyAskedError, match=ID):
+        asked(cloud)
+
+
+def test_slack_that_does_not_answer_holds_up_nobody(cloud: Cloud) -> None:
+    request(cloud, approvers=(ANN,))
+    context = load_context(cloud.table, ID)
+    assert context and ask(cloud.table, context, approval_of(cloud), lambda _: "https://x/", NO_SLACK) == ["mail: Ann"]
+
+
+def test_a_name_cannot_break_a_header(cloud: Cloud) -> None:
+    assert asked(cloud, Approver("Zoë, <Q>", "zoe@example.com")) == ["mail: Zoë, <Q>"]
+    (call,) = cloud.made("SendEmail")
+    raw: bytes = call.parameters["Content"]["Raw"]["Data"]
+    assert max(len(line) for line in raw.splitlines()) < 998 and raw.isascii()
+
+
+def test_how_long_it_took_before(cloud: Cloud) -> None:
+    request(cloud)
+    ran(cloud, 4, 9999.0, phase=Phase.CLEANUP)
+    ran(cloud, 5, 9999.0, status=ExecutionStatus.FAILED)
+    ran(cloud, 6, 9999.0, started_at=None)
+    ran(cloud, 7, 9999.0, application="other")
+    assert cloud.table.durations("storefront", Phase.ACTIVATE) == [505.0, 431.0, 1260.0]
+    assert cloud.table.durations("storefront", Phase.ACTIVATE, 2) == [505.0, 431.0]
+    context = load_context(cloud.table, ID)
+    assert context and context.duration == "about 8 min, at worst 21 min (3 completed runs)"
