@@ -173,6 +173,7 @@ def _resource(resource: Resource) -> dict[str, Any]:
         "endedAt": _at(resource.ended_at),
         "nextAt": _at(resource.next_at),
         "deadlineAt": _at(resource.deadline_at),
+        "stuck": resource.is_stuck,
         "failure": resource.failure and {**error_fields(resource.failure), "message": resource.failure.message},
     }
 

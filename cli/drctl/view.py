@@ -8,6 +8,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from dr_core.moves import ATTEMPTS_PER_FENCE
 from dr_core.records import Execution, ExecutionStatus, Layer, Resource, ResourceStatus
 from dr_core.reports import proof, read_reports
 from dr_core.state import Refusal
@@ -83,7 +84,8 @@ def _resource_table(resources: Iterable[Resource], now: datetime) -> Table:
         table.add_column(overflow="fold")
     for resource in resources:
         took = between(resource.started_at, resource.ended_at or now) if resource.started_at else ""
-        attempt = f"attempt {resource.attempt} of {max(resource.attempt, resource.max_attempts)}" if resource.attempt else ""
+        number = resource.attempt and (resource.attempt - 1) % ATTEMPTS_PER_FENCE + 1  # each takeover numbers them from its own hundred on
+        attempt = f"attempt {number} of {max(number, resource.max_attempts)}" if number else ""
         if resource.step:
             attempt = f"step {resource.step + 1}, attempt {resource.spent + 1} of {max(resource.spent + 1, resource.max_attempts)}"
         if resource.lag_seconds is not None:

@@ -27,6 +27,7 @@ from dr_core.records import Approval, ApprovalStatus, Execution, ExecutionStatus
 from dr_core.state import Table
 from dr_core.target import TargetAccess
 from dr_core.triggers import Asked, Captured, Checked, Claim, Outcome, Started, TokenHeld, Trigger, Vote, Wake
+from dr_core.watch import watch
 from dr_engine.intake import Intake
 from dr_engine.preflight import Report, document, summary
 from dr_people import approval_views
@@ -179,6 +180,7 @@ class Desk:
         dry_run: bool = False,
         client_token: str | None = None,
         sent: tuple[str, ...] = (),
+        rto_seconds: int | None = None,
     ) -> str:
         """Store an execution whose layers have resources of the given names and modules. It waits for approval, a dry run for preflight."""
         self.execution_id = execution_id
@@ -201,6 +203,7 @@ class Desk:
             requested_at=self.now,
             dry_run=dry_run,
             client_token=client_token,
+            rto_seconds=rto_seconds,
         )
         stored = [Layer(number, LayerStatus.PENDING, 0, len(names)) for number, names in enumerate(layers, 1)]
         resources = [_resource(number, index, *one) for number, names in enumerate(layers, 1) for index, one in enumerate(names, 1)]
@@ -235,6 +238,14 @@ class Desk:
     def move_on(self, execution_id: str = "") -> None:
         """What the sweep does: everything that follows by itself."""
         self.move(Wake(), execution_id)
+
+    def sweep(self, execution_id: str = "") -> None:
+        """What the sweep does: everything that follows by itself, and a note of what takes too long."""
+        self.move_on(execution_id)
+        state = self.table.load(execution_id or self.execution_id)
+        assert state
+        for found in watch(state, self.now):
+            assert self.table.commit(state.execution, found, self.now)
 
     def command(self, name: str, reason: str, *resource_ids: str, token: str = "") -> None:
         """Olga gives a command, and control_execution takes it."""

@@ -70,6 +70,7 @@ def _stories(desk: Desk) -> Iterator[str]:
     yield _is_refused(desk, _id("G"))
     yield _is_forced_through(desk, _id("H"))
     yield _is_taken_over(desk, _id("J"))
+    yield _takes_too_long(desk, _id("K"))
 
 
 def _id(letter: str) -> str:
@@ -134,6 +135,16 @@ def _is_taken_over(desk: Desk, execution_id: str) -> str:
     _after(desk, 40).approve()
     desk.lose_home()
     _after(desk, 60).command("takeover", "us-east-1 does not answer")
+    return execution_id
+
+
+def _takes_too_long(desk: Desk, execution_id: str) -> str:
+    desk.request([_DATABASE], execution_id=execution_id, application="ledger", rto_seconds=200)
+    _after(desk, 40).approve()
+    _after(desk, 2).begin("0001-001", _JOINING)
+    for _ in range(4):
+        _after(desk, 60).sweep()
+    _after(desk, 60).check("0001-001", DONE)
     return execution_id
 
 

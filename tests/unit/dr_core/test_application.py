@@ -80,7 +80,11 @@ def test_regions_of_every_partition(region: str) -> None:
                 ("regions.primary", "must match pattern '^[a-z]{2}(-[a-z]+)+-\\d$'", PRIMARY),
                 ("regions.standby", "must match pattern '^[a-z]{2}(-[a-z]+)+-\\d$'", STANDBY),
                 ("aplication", "unknown key", "did you mean application?"),
-                ("owner", "unknown key", "known here: $schema, application, regions, preflight, approvers, approval"),
+                (
+                    "owner",
+                    "unknown key",
+                    "known here: $schema, application, regions, notifications, preflight, approvers, approval, homeRegion, rtoSeconds",
+                ),
             ],
         ),
     ],
@@ -116,3 +120,13 @@ def test_anything_at_all_is_read_or_refused(data: bytes) -> None:
 @pytest.mark.parametrize("file", sorted(MANIFESTS.glob("*/application.json")), ids=str)
 def test_the_sample_is_a_registration(file: Path) -> None:
     assert read_application(str(file), file.read_bytes(), file.parent.name)
+
+
+def test_a_home_and_recovery_times_are_read() -> None:
+    application = read(SHOP | {"homeRegion": "us-west-2", "rtoSeconds": {"ACTIVATE": 1800}})
+    assert (application.home_region, application.rto_seconds) == ("us-west-2", {"ACTIVATE": 1800})
+
+
+@pytest.mark.parametrize("wrong", [{"ACTIVATE": 0}, {"ACTIVATE": "1800"}, {"ACTIVATE": True}, {"ACTIVATE": 1.5}, {"ACTIVATE": 10**9}])
+def test_a_recovery_time_is_a_number_of_seconds(wrong: object) -> None:
+    assert [key for key, *_ in found(SHOP | {"rtoSeconds": wrong})] == ["rtoSeconds.ACTIVATE"]

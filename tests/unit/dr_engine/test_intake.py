@@ -302,3 +302,27 @@ def test_what_is_not_the_requests_fault_is_tried_again(desk: Desk, cloud: Cloud,
         desk.deliver("event-1", REQUEST)
     assert cloud.items() == [], "neither accepted nor refused: the queue delivers it again"
     assert cloud.table.load(desk.take())
+
+
+REGISTERED = {"application": "shop", "regions": {"primary": "us-east-1", "standby": "us-west-2"}}
+
+
+def test_the_recovery_time_is_the_one_registered_for_the_phase(desk: Desk, cloud: Cloud) -> None:
+    desk.publish({**REGISTERED, "homeRegion": HOME, "rtoSeconds": {"INSTANTIATE": 900, "ACTIVATE": 1800}}, "shop/application.json")
+    state = cloud.table.load(desk.take())
+    assert state and state.execution.rto_seconds == 900
+
+
+def test_a_start_away_from_home_is_refused_with_the_way_out(desk: Desk, cloud: Cloud) -> None:
+    desk.publish({**REGISTERED, "homeRegion": OTHER}, "shop/application.json")
+    assert desk.refusal().problems == [
+        "shop/application.json, key homeRegion: the home of shop is us-east-1, and this is us-west-2 (start it in us-east-1; if "
+        "us-east-1 is lost, take over here what runs there, and publish shop/application.json with homeRegion us-west-2)"
+    ]
+    assert cloud.table.locked_by("shop", [HOME, OTHER]) == {}
+
+
+def test_away_from_home_one_may_look(desk: Desk, cloud: Cloud) -> None:
+    desk.publish({**REGISTERED, "homeRegion": OTHER}, "shop/application.json")
+    state = cloud.table.load(desk.take(dryRun=True))
+    assert state and state.execution.dry_run

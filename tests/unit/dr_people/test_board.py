@@ -195,3 +195,10 @@ def test_what_has_ended_leaves_the_list_of_what_lives(desk: Desk) -> None:
     (over,) = desk.table.over(HOME, 10)
     assert desk.table.live(HOME, 10) == [] and (over.status, over.ended_at) == ("SUCCEEDED", desk.now)
     assert desk.table.live("eu-west-1", 10) == [] and desk.table.over("eu-west-1", 10) == []
+
+
+def test_how_much_of_the_recovery_time_is_left(desk: Desk) -> None:
+    desk.request([("database", "AuroraMySQL")], rto_seconds=1800)
+    desk.approve()
+    desk.now += timedelta(minutes=10)
+    assert "10 min 0 s of 30 min 0 s, 20 min 0 s left" in widget(desk).text

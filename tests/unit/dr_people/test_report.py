@@ -190,3 +190,16 @@ def test_page_and_text_say_what_the_model_says_and_escape_it(desk: Desk) -> None
 def test_a_picture_of_ours_is_put_in_as_it_is(desk: Desk) -> None:
     recovered(desk)
     assert "<svg/>" in as_html(made(desk), "<svg/>")
+
+
+@pytest.mark.parametrize(("target", "met"), [(90, True), (89, False)])
+def test_the_recovery_time_is_held_against_its_target(desk: Desk, target: int, met: bool) -> None:
+    desk.request([("database", "AuroraMySQL")], rto_seconds=target)
+    desk.approve()
+    wait(desk, 90)
+    desk.begin("0001-001", DONE)
+    report = made(desk)
+    assert (report.recovery.measured_ms, report.recovery.target_ms, report.recovery.met) == (90_000, target * 1000, met)
+    assert [one.kind for one in report.deviations] == ([] if met else ["TARGET_MISSED"])
+    told = [json.loads(one.detail) for one in desk.table.timeline(ID) if one.detail_type == "RTO Missed"]
+    assert [one["elapsedSeconds"] for one in told] == ([] if met else [90])

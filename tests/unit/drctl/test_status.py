@@ -132,6 +132,38 @@ def test_what_should_have_moved_long_ago_is_called_stuck(desk: Desk) -> None:
     assert "Stuck? web is overdue since" in desk.run("status", ID).stdout
 
 
+def test_what_the_sweep_called_for_in_vain_is_stuck_and_the_log_is_named(desk: Desk) -> None:
+    under_way(desk)
+    for _ in range(4):
+        desk.now += timedelta(minutes=1)
+        desk.sweep()
+    said = " ".join(desk.run("status", ID).stdout.split())
+    assert "Stuck: web is WAITING, and nothing has come of it since" in said and "the log of check_resource" in said
+    assert "Stuck? web" not in said, "one of the two is enough"
+    assert "Stuck Detected web (ECS) WAITING, and nothing has come of it since" in said
+    document = json.loads(desk.run("status", ID, "-o", "json").stdout)
+    stuck = {one["resourceName"]: one["stuck"] for layer in document["layers"] for one in layer["resources"]}
+    assert stuck["web"] and not all(stuck.values())
+
+
+def test_what_a_pause_holds_is_not_called_stuck(desk: Desk) -> None:
+    desk.request([("web", "ECS")])
+    desk.approve()
+    desk.command("pause", "wait")
+    desk.now += timedelta(minutes=9)
+    assert "Stuck" not in desk.run("status", ID).stdout
+
+
+def test_after_a_takeover_attempts_are_counted_from_one(desk: Desk) -> None:
+    under_way(desk)
+    desk.lose_home()
+    desk.command("takeover", "us-east-1 does not answer")
+    desk.now += timedelta(minutes=5)
+    desk.move_on()
+    shown = " ".join(desk.run("status", ID).stdout.split())
+    assert "y ECS REQUESTED attempt 1 of 1" in shown and "of 101" not in shown
+
+
 def refuse(desk: Desk, identity: str) -> None:
     problem = Problem("storefront/Activate.json", "1", "[red]api", "action", "no such module", "use ECS")
     refusal = Refusal(identity, "storefront", desk.now, [str(problem)], {})

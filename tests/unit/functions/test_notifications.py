@@ -105,6 +105,24 @@ def test_no_more_than_so_many_in_a_minute_and_the_rest_in_a_number(halted: Cloud
     assert "further" not in channel.said[-1][0].text or len(channel.said) == MOST_IN_A_MINUTE + 3
 
 
+def test_a_recovery_time_that_runs_out_and_what_is_stuck_are_problems(cloud: Cloud) -> None:
+    execution, channel = an_execution(), Channel()
+    assert cloud.table.create(execution, [a_layer()], [a_resource()], an_approval(), T0)
+    ratio = {"elapsedSeconds": 1440.0, "targetSeconds": 1800, "ratio": 0.8}
+    stalled = {"status": "WAITING", "dueAt": "2031-03-01T12:00:50.000Z", "sweeps": 3}
+    events = (
+        Event(DetailType.RTO_AT_RISK, ratio),
+        Event(DetailType.RTO_MISSED, ratio),
+        *(about(a_resource(1, number), DetailType.STUCK_DETECTED, **stalled) for number in range(1, NUMBER + 1)),
+    )
+    assert cloud.table.commit(execution, Move((), events), T0)
+    told(cloud, channel, events="problems")
+    assert channel.kinds == ["RTO At Risk", "RTO Missed", *["Stuck Detected"] * MOST_IN_A_MINUTE]
+    first, _, stuck = (channel.said[number][0] for number in range(3))
+    assert first.is_problem and first.subject == "ACTIVATE of shop: RTO at risk" and "24 min 0 s of 30 min 0 s" in first.text
+    assert stuck.subject == "ACTIVATE of shop: lamp-1 (Lamp) stuck" and "nothing has come of it since 12:00:50" in stuck.text
+
+
 def test_the_next_minute_has_room_again(cloud: Cloud) -> None:
     notes = Notes(ID, "here")
     assert [notes.admit(T0, 2) for _ in range(3)] == [True, True, False]

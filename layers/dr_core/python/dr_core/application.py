@@ -1,7 +1,7 @@
 """An application's registration, `<application>/application.json` beside its manifests: its Regions, and how it is looked after.
 
 Such as `{"application": "storefront", "regions": {"primary": "us-east-1", "standby": "us-west-2"}}`. `approvers` and `approval` say who
-decides on its phases; without them one person does, whoever a channel lets in.
+decides on its phases; without them one person does, whoever a channel lets in. `rtoSeconds` has the recovery times that it promises.
 
 `python -m dr_core.application > manifests/application.schema.json` writes its JSON Schema, for editors.
 """
@@ -23,6 +23,7 @@ from dr_core.records import Approver
 
 FILE_NAME = "application.json"
 
+_LONGEST_RTO = 30 * 24 * 3600
 _FORM = '{"application": "storefront", "regions": {"primary": "us-east-1", "standby": "us-west-2"}}'
 _SYNONYMS = {"name": "application", "source": "primary", "secondary": "standby", "target": "standby", "dr": "standby"}
 
@@ -103,6 +104,13 @@ class Application(_Model):
     preflight: bool = Field(True, description="true or false: whether the application takes part in the scheduled preflight")
     approvers: tuple[Person, ...] = Field((), max_length=50, description='such as [{"name": "ann", "email": "ann@example.com"}]')
     approval: dict[Phase, PhaseApproval] = Field({}, description='such as {"ACTIVATE": {"quorum": 2, "approvers": ["ann", "bob"]}}')
+
+    home_region: Region | None = Field(
+        None, alias="homeRegion", description="the Region whose stack takes its requests; without it, whichever is asked"
+    )
+    rto_seconds: dict[Phase, Annotated[int, Field(ge=1, le=_LONGEST_RTO, strict=True)]] = Field(
+        {}, alias="rtoSeconds", description='such as {"ACTIVATE": 1800}: in how many seconds a phase has to be done'
+    )
 
     def misfits(self) -> Iterator[Finding]:
         """What is wrong between approvers and approvals, each right in itself."""

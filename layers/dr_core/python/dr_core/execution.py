@@ -10,7 +10,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import singledispatch
 
-from dr_core import approval_rules
+from dr_core import approval_rules, rto
 from dr_core.commands import Command, obey
 from dr_core.errors import ErrorClass
 from dr_core.moves import (
@@ -80,14 +80,21 @@ def lost_wake_ups(state: State, now: datetime) -> tuple[Event, ...]:
     if execution.status is ExecutionStatus.PENDING_APPROVAL and unasked and now >= preflight_due + LOST_AFTER:
         lost.append(Event(DetailType.APPROVAL_REQUESTED))
     for resource in state.resources:
-        if resource.due_at is None or now < resource.due_at or execution.status.is_terminal:
+        if not is_overdue(execution, resource, now):
             continue
-        claimable = resource.status in (ResourceStatus.REQUESTED, ResourceStatus.STARTING)
-        if claimable and execution.status is ExecutionStatus.RUNNING and not of_lost_region(execution, resource):
-            lost.append(about(resource, DetailType.RESOURCE_REQUESTED))
         if resource.status is ResourceStatus.WAITING:
             lost.append(about(resource, DetailType.RESOURCE_WAITING, checkNo=resource.check_no))
+        else:
+            lost.append(about(resource, DetailType.RESOURCE_REQUESTED))
     return tuple(lost)
+
+
+def is_overdue(execution: Execution, resource: Resource, now: datetime) -> bool:
+    """Whether an executor or a check should have come by now. Nobody is awaited for what a pause, a halt or a takeover holds."""
+    if resource.due_at is None or now < resource.due_at or execution.status.is_terminal:
+        return False
+    claimable = resource.status in (ResourceStatus.REQUESTED, ResourceStatus.STARTING) and not of_lost_region(execution, resource)
+    return resource.status is ResourceStatus.WAITING or (claimable and execution.status is ExecutionStatus.RUNNING)
 
 
 @singledispatch
@@ -208,7 +215,13 @@ def _close(state: State, layer: Layer, now: datetime) -> Move | None:
         why = f"layer {layer.number} failed: {names}"[:_LONGEST_REASON]
         return Move(
             (
-                on_execution(state.execution, status=ExecutionStatus.FAILED, due_at=None, outcome_detail=why, held_at=now),
+                on_execution(
+                    state.execution,
+                    status=ExecutionStatus.FAILED,
+                    due_at=rto.next_mark(state.execution),
+                    outcome_detail=why,
+                    held_at=now,
+                ),
                 closed,
             ),
             (
@@ -234,7 +247,11 @@ def _close(state: State, layer: Layer, now: datetime) -> Move | None:
     seconds = (now - state.execution.started_at).total_seconds() if state.execution.started_at else 0.0
     return Move(
         (*end(state.execution, outcome, now, ""), closed),
-        (completed, Event(DetailType.EXECUTION_COMPLETED, {"outcome": outcome, "rtoSeconds": round(seconds, 3)})),
+        (
+            completed,
+            *rto.missed_at_end(state.execution, now),
+            Event(DetailType.EXECUTION_COMPLETED, {"outcome": outcome, "rtoSeconds": round(seconds, 3)}),
+        ),
     )
 
 

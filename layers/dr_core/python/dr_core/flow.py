@@ -11,6 +11,7 @@ from dr_core.observability import logger
 from dr_core.records import Move, State
 from dr_core.state import Once, Table
 from dr_core.triggers import Trigger, Wake
+from dr_core.watch import watch
 
 Clock = Callable[[], datetime]
 # Each step is a transaction: 20 layers with 100 resources in moves of 45 stay far below.
@@ -52,7 +53,9 @@ def follow(table: Table, state: State, trigger: Trigger, clock: Clock, once: Seq
 
 
 def sweep(table: Table, region: str, clock: Clock) -> int:
-    """Find what is overdue in `region`, step what can step, and send again what was lost. Gives the number of wake-ups sent.
+    """Find what is overdue in `region`, step what can step, send again what was lost, note what takes too long.
+
+    Gives the number of wake-ups sent.
 
     An execution that fails does not hold up the others; at the end an ExceptionGroup tells of all that did.
     """
@@ -77,6 +80,11 @@ def _sweep_one(table: Table, execution_id: str, clock: Clock) -> int:
     for event in lost:
         logger.warning("lost wake-up sent again", detail_type=event.detail_type, resource_id=event.fields.get("resourceId"))
         queues.send(execution_id, event)
+    if state and at_home(table, state):
+        now = clock()
+        for move in watch(state, now):
+            if table.commit(state.execution, move, now):
+                tell(state, move, now)
     if state and lost:
         measure_of(Metric.SWEEPER_REPAIRS, len(lost), state.execution)
     return len(lost)

@@ -184,6 +184,8 @@ class ExecutionItem(DueItem):
     outcome_detail = UnicodeAttribute(default="")
     requester_verified = BooleanAttribute(default=False)
     taken_over_at = MomentAttribute(null=True)
+    rto_seconds = NumberAttribute(null=True)
+    rto_told = NumberAttribute(null=True)
     held_at = MomentAttribute(null=True)
     held_seconds = NumberAttribute(default=0)
 
@@ -236,6 +238,8 @@ class ResourceItem(DueItem):
     lag_seconds = NumberAttribute(null=True)
     claimed_at = MomentAttribute(null=True)
     held_seconds = NumberAttribute(default=0)
+    stalled_at = MomentAttribute(null=True)
+    stalled_sweeps = NumberAttribute(null=True)
 
 
 class ApprovalItem(DueItem):

@@ -19,7 +19,7 @@ SERVICE: Final = "dr-orchestrator"
 
 
 class Metric(StrEnum):
-    """The names. Those that end in Seconds are lengths of time, all others are counted."""
+    """The names. Those that end in Seconds are lengths of time, a ratio is one, all others are counted."""
 
     EXECUTION_DURATION = "ExecutionDurationSeconds"  # from the opening of the first layer to a good end: the recovery time
     EXECUTIONS_HALTED = "ExecutionsHalted"  # a layer failed, a person has to decide
@@ -31,6 +31,8 @@ class Metric(StrEnum):
     JOIN_CONFLICTS = "JoinConflicts"  # a step that somebody else took at the same moment
     SWEEPER_REPAIRS = "SweeperRepairs"  # wake-ups that were lost, and sent again
     SWEEPS_COMPLETED = "SweepsCompleted"  # the sweep's sign of life
+    STUCK_RESOURCES = "StuckResources"  # three sweeps called for a resource, and nothing moved it
+    RTO_ELAPSED_RATIO = "RtoElapsedRatio"  # of the recovery time: at 0.8, at 1, and at a good end; 1 is all of it
     BREAK_GLASS = "BreakGlass"  # an approval without quorum and four eyes
     PREFLIGHT_ERRORS = "PreflightErrors"
     PREFLIGHT_WARNINGS = "PreflightWarnings"
@@ -81,7 +83,13 @@ def _measured(state: State, event: Event, now: datetime) -> Mapping[Metric, floa
         case DetailType.EXECUTION_HALTED:
             return {Metric.EXECUTIONS_HALTED: 1}
         case DetailType.EXECUTION_COMPLETED if state.execution.started_at:  # a dry run never started
-            return {Metric.EXECUTION_DURATION: _seconds(state.execution.started_at, now)}
+            seconds = _seconds(state.execution.started_at, now)
+            target = state.execution.rto_seconds
+            return {Metric.EXECUTION_DURATION: seconds, **({Metric.RTO_ELAPSED_RATIO: seconds / target} if target else {})}
+        case DetailType.RTO_AT_RISK | DetailType.RTO_MISSED:
+            return {Metric.RTO_ELAPSED_RATIO: float(str(fields["ratio"]))}
+        case DetailType.STUCK_DETECTED:
+            return {Metric.STUCK_RESOURCES: 1}
         case _:
             return {}
 

@@ -87,6 +87,8 @@ class ResourceStatus(StrEnum):
         return self in (ResourceStatus.FAILED, ResourceStatus.TIMED_OUT)
 
 
+# So many sweeps have to find a resource overdue, and unmoved between them, before it counts as stuck.
+STUCK_SWEEPS = 3
 _ENDED = frozenset(
     {
         ResourceStatus.SUCCEEDED,
@@ -114,7 +116,8 @@ class Execution:
     `manifest_key`: where its manifest lies in the bucket. `preflight_at`: when its preflight was stored. A `dry_run` ends there, and
     nothing is changed. `requester_verified`: AWS has said who `requested_by` is, by the signature of the request; else it is what the
     request says of itself. `held_at`: since when it is PAUSED or FAILED, and begins nothing; `held_seconds`: how long it had been before.
-    `taken_over_at`: when `home_region` became its home, if it was another one before.
+    `taken_over_at`: when `home_region` became its home, if it was another one before. `rto_seconds`: the time in which it has to recover,
+    as registered when it was requested; `rto_told`: the highest percentage of it of which people have been told that it is over.
     """
 
     id: str
@@ -145,6 +148,8 @@ class Execution:
     held_at: datetime | None = None
     held_seconds: float = 0.0
     taken_over_at: datetime | None = None
+    rto_seconds: int | None = None
+    rto_told: int | None = None
 
     def held(self, now: datetime) -> float:
         """How many seconds, up to `now`, nothing could begin because it was PAUSED or FAILED."""
@@ -189,7 +194,8 @@ class Resource:
     before the first act, JSON text. `lag_seconds`: the data not yet replicated when a failover began (None: nothing is, or it could
     not be told); `max_lag_seconds`: the most that a planned one accepts. `started_at`: when the operation's first step was claimed,
     `claimed_at`: when the present attempt was. `held_seconds`: how long the execution had been held when the resource last began to wait
-    for its turn; for what is held meanwhile the deadline waits.
+    for its turn; for what is held meanwhile the deadline waits. `stalled_sweeps`: how many sweeps found it overdue, for the `due_at` that
+    `stalled_at` is: what moves has another one, and is no longer meant.
     """
 
     id: str
@@ -223,6 +229,13 @@ class Resource:
     lag_seconds: float | None = None
     claimed_at: datetime | None = None
     held_seconds: float = 0.0
+    stalled_at: datetime | None = None
+    stalled_sweeps: int | None = None
+
+    @property
+    def is_stuck(self) -> bool:
+        """Whether sweep after sweep has called for it, and nothing has moved it."""
+        return self.due_at is not None and self.stalled_at == self.due_at and (self.stalled_sweeps or 0) >= STUCK_SWEEPS
 
 
 @dataclass(frozen=True, slots=True)
@@ -361,6 +374,8 @@ class DetailType(StrEnum):
     EXECUTION_REJECTED = "Execution Rejected"
     EXECUTION_EXPIRED = "Execution Expired"
     EXECUTION_ABANDONED = "Execution Abandoned"
+    RTO_AT_RISK = "RTO At Risk"
+    RTO_MISSED = "RTO Missed"
     APPROVAL_REQUESTED = "Approval Requested"
     APPROVAL_SENT = "Approval Sent"
     APPROVAL_BYPASSED = "Approval Bypassed"
@@ -383,9 +398,13 @@ class DetailType(StrEnum):
     RESOURCE_RETRIED = "Resource Retried"
     RESOURCE_SKIPPED = "Resource Skipped"
     RESOURCE_CANCELLED = "Resource Cancelled"
+    STUCK_DETECTED = "Stuck Detected"
 
     @property
     def source(self) -> str:
-        """The event's `source`: `dr.execution`, `dr.preflight`, `dr.approval`, `dr.command`, `dr.layer` or `dr.resource`."""
+        """The event's `source`: `dr.execution`, `dr.preflight`, `dr.approval`, `dr.command`, `dr.layer`, `dr.resource` or `dr.system`."""
         first = self.split()[0].lower()
-        return "dr.approval" if first == "vote" else f"dr.{first}"
+        return f"dr.{_SPOKEN_FOR.get(first, first)}"
+
+
+_SPOKEN_FOR = {"vote": "approval", "rto": "execution", "stuck": "system"}

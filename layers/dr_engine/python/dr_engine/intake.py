@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING
 
 import boto3
 
-from dr_core.application import FILE_NAME, read_application
+from dr_core.application import FILE_NAME, Application, read_application
 from dr_core.errors import InvalidInputError, Problem
 from dr_core.events import ExecutionRequested, Incoming, execution_id, printable
 from dr_core.observability import logger
 from dr_core.phases import Mode
-from dr_core.records import Approval, ApprovalStatus, Approver, Execution, ExecutionStatus
+from dr_core.records import Approval, ApprovalStatus, Execution, ExecutionStatus
 from dr_core.references import REFERENCE_ACTIONS, Resolver
 from dr_core.settings import setting
 from dr_core.state import LockedError, Refusal, Table, table
@@ -78,8 +78,9 @@ class Intake:
             holders = {owner for owner in self.table.locked_by(request.application, regions).values() if owner != identity}
             if holders:
                 raise InvalidInputError([_locked(request, ", ".join(sorted(holders)))])
+        registered = self._registered(request)
         body, version_id = self._manifest(request)
-        quorum, approvers = self._who_decides(request)
+        quorum, approvers = registered.who_decides(request.phase) if registered else (1, ())
         planned = self._plan(identity, request, body)
         digest = hashlib.sha256(body).hexdigest()
         expires_at = now + timedelta(seconds=self.approval_seconds)
@@ -105,6 +106,7 @@ class Intake:
             client_token=request.client_token,
             dry_run=request.dry_run,
             requester_verified=verified,
+            rto_seconds=registered.rto_seconds.get(request.phase) if registered else None,
         )
         waiting = Approval(ApprovalStatus.PENDING, expires_at, digest, request.requested_by, quorum=quorum, approvers=approvers, due_at=now)
         approval = None if request.dry_run else waiting
@@ -124,11 +126,23 @@ class Intake:
             raise InvalidInputError([Problem(key, "", "", "", what, remedy)])
         return found
 
-    def _who_decides(self, request: ExecutionRequested) -> tuple[int, tuple[Approver, ...]]:
-        """The quorum and the approvers, as registered now. Raises InvalidInputError when the registration is wrong."""
+    def _registered(self, request: ExecutionRequested) -> Application | None:
+        """The application as registered now; None where it is not.
+
+        Raises InvalidInputError when the registration is wrong, or has another home Region. Two Regions cannot see each other's locks. A
+        dry run takes none and changes nothing: the scheduled preflight of each Region may look.
+        """
         key = f"{request.application}/{FILE_NAME}"
         found = self._object(key)
-        return read_application(key, found[0], request.application).who_decides(request.phase) if found else (1, ())
+        registered = read_application(key, found[0], request.application) if found else None
+        home = registered.home_region if registered else None
+        if home and home != self.region and not request.dry_run:
+            what = f"the home of {request.application} is {home}, and this is {self.region}"
+            remedy = (
+                f"start it in {home}; if {home} is lost, take over here what runs there, and publish {key} with homeRegion {self.region}"
+            )
+            raise InvalidInputError([Problem(key, "", "", "homeRegion", what, remedy)])
+        return registered
 
     def manifest_now(self, key: str) -> bytes | None:
         """The manifest that is published under `key` now; None where there is none."""

@@ -15,6 +15,11 @@ from dr_people.wording import between, moment, plain
 _MOST_RESOURCES = 10
 # The sweep comes each minute: what is overdue for longer than that is not merely waiting its turn.
 _STUCK_AFTER = timedelta(minutes=2)
+_AWAITED = {
+    ResourceStatus.REQUESTED: "start_resource",
+    ResourceStatus.STARTING: "start_resource",
+    ResourceStatus.WAITING: "check_resource",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +93,15 @@ def _waits_for(resource: Resource, snapshot: Snapshot) -> str:
 def stuck(snapshot: Snapshot) -> Iterator[str]:
     """What should have happened long ago, if anything."""
     execution = snapshot.execution
-    moments = [(plain(r.name), r.due_at) for r in snapshot.resources if not r.status.is_terminal]
+    flagged = [r for r in snapshot.resources if r.is_stuck and r.status in _AWAITED]
+    for resource in flagged:
+        assert resource.due_at is not None  # it is stuck
+        yield (
+            f"Stuck: {plain(resource.name)} is {resource.status}, and nothing has come of it since {moment(resource.due_at)}, though sweep "
+            f"after sweep called for it. Look into the log of {_AWAITED[resource.status]}."
+        )
+    unheld = (r for r in snapshot.resources if execution.status is ExecutionStatus.RUNNING or r.status is ResourceStatus.WAITING)
+    moments = [(plain(r.name), r.due_at) for r in unheld if not r.status.is_terminal and r not in flagged]
     if all(r.status.is_terminal for r in snapshot.resources if r.layer == execution.current_layer):
         moments.append(("the execution", execution.due_at))  # else it is its resources that are waited for
     for name, due_at in moments:

@@ -262,5 +262,4 @@ def _since(snapshot: Snapshot) -> datetime:
 
 
 def _target(execution: Execution) -> float | None:
-    target = getattr(execution, "rto_seconds", None)
-    return float(target) if target else None
+    return float(execution.rto_seconds) if execution.rto_seconds else None

@@ -31,6 +31,9 @@ PROBLEMS = frozenset(
         DetailType.APPROVAL_EXPIRED,
         DetailType.RESOURCE_FAILED,
         DetailType.RESOURCE_TIMED_OUT,
+        DetailType.STUCK_DETECTED,
+        DetailType.RTO_AT_RISK,
+        DetailType.RTO_MISSED,
     }
 )
 OUTCOMES = PROBLEMS | {
@@ -111,7 +114,7 @@ def _tell(notes: Notes, channel: Channel, execution: Execution, event: Happening
         logger.info("told before", extra={"channel": channel.name})
         return
     try:
-        limited = event.source in ("dr.layer", "dr.resource")
+        limited = event.source in ("dr.layer", "dr.resource", "dr.system")
         if limited and not notes.admit(clock(), MOST_IN_A_MINUTE):
             logger.info("left out", extra={"channel": channel.name, "detail_type": event.detail_type})
         else:
@@ -145,8 +148,10 @@ def sns_subject(text: str) -> str:
 
 def _short(detail_type: DetailType) -> str:
     """What happened, without what it happened to where that is named anyway."""
+    if detail_type is DetailType.STUCK_DETECTED:
+        return "stuck"
     subject, _, verb = detail_type.partition(" ")
-    return verb.lower() if subject in ("Layer", "Resource") else detail_type.lower()
+    return verb.lower() if subject in ("Layer", "Resource") else detail_type.lower().replace("rto", "RTO")
 
 
 def _entry(incoming: Incoming) -> TimelineEntry:

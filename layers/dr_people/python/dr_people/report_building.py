@@ -182,11 +182,12 @@ def _approval(approval: records.Approval | None) -> Approval | None:
 def _recovery(execution: Execution, as_of: datetime) -> Recovery:
     succeeded = execution.status in (records.ExecutionStatus.SUCCEEDED, records.ExecutionStatus.SUCCEEDED_WITH_FAILURES)
     measured = _between(execution.started_at, execution.ended_at if succeeded else None)
+    target = execution.rto_seconds * 1000 if execution.rto_seconds else None
     return Recovery(
         measured_ms=measured,
         from_request_ms=_between(execution.requested_at, execution.ended_at if measured is not None else None),
-        target_ms=None,
-        met=None,
+        target_ms=target,
+        met=measured <= target if measured is not None and target is not None else None,
     )
 
 

@@ -79,6 +79,8 @@ _SAID: Mapping[str, Callable[[Any, Mapping[str, Any]], str]] = {
     "forced": lambda value, _: "forced" if value else "",
     "durationMs": lambda value, _: f"in {duration(value / 1000)}",
     "rtoSeconds": lambda value, _: f"in {duration(value)}",
+    "targetSeconds": lambda value, fields: f"{duration(fields['elapsedSeconds'])} of {duration(value)}",
+    "dueAt": lambda value, fields: f"{fields['status']}, and nothing has come of it since {_clock_time(value)}",
     "errors": lambda value, fields: _found(value, fields),
     "lagSeconds": lambda value, _: f"{duration(value)} of data not yet replicated" if value is not None else "",
     "afterStep": lambda value, _: str(value),
