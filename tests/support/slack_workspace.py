@@ -26,9 +26,10 @@ _MOST_BLOCKS, _LONGEST_TEXT, _LONGEST_VALUE, _LONGEST_METADATA = 50, 3000, 2000,
 
 @dataclass
 class Workspace:
-    """One channel, its messages by timestamp, the dialogs that were opened and what single people were told."""
+    """Its channels, their messages by timestamp, the dialogs that were opened and what single people were told."""
 
     url: str = ""
+    channels: set[str] = field(default_factory=lambda: {CHANNEL})
     members: set[str] = field(default_factory=lambda: {"U0ANN", "U0BOB", "U0EVE"})
     messages: dict[str, dict[str, Any]] = field(default_factory=dict)
     dialogs: list[dict[str, Any]] = field(default_factory=list)
@@ -112,13 +113,13 @@ class Workspace:
         return web.json_response({"ok": False, "error": code})
 
     def _post(self, sent: dict[str, Any]) -> dict[str, Any] | str:
-        if sent["channel"] != CHANNEL:
+        if sent["channel"] not in self.channels:
             return "channel_not_found"
         if wrong := _wrong(sent):
             return wrong
         timestamp = f"1700000000.{len(self.messages):06}"
         self.messages[timestamp] = sent
-        return {"channel": CHANNEL, "ts": timestamp}
+        return {"channel": sent["channel"], "ts": timestamp}
 
     def _update(self, sent: dict[str, Any]) -> dict[str, Any] | str:
         if sent["channel"] != CHANNEL or sent["ts"] not in self.messages:
@@ -151,7 +152,7 @@ def _wrong(sent: dict[str, Any]) -> str:
     """Slack's code for what is wrong with a message; empty if nothing is."""
     if not sent.get("text"):
         return "no_text"
-    return wrong_blocks(sent["blocks"])
+    return wrong_blocks(sent.get("blocks", []))
 
 
 def wrong_blocks(blocks: list[dict[str, Any]]) -> str:

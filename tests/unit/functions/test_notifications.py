@@ -3,7 +3,6 @@
 import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
 
 import boto3
 import pytest
@@ -14,10 +13,10 @@ from dr_core.moves import about
 from dr_core.notes import BeingSentError, Notes
 from dr_core.records import DetailType, Event, ExecutionStatus, Move
 from dr_people import notifications
-from dr_people.channels import SlackChannel
 from dr_people.notifications import MOST_IN_A_MINUTE, Notice, notify
 from tests.support.control_plane import HOME, ID, T0, Cloud, a_layer, a_resource, an_approval, an_execution, error
-from tests.support.deployed import BUCKET, Function, announced, on_bus
+from tests.support.deployed import BUCKET, SLACK_SECRET_NAME, Function, announced, on_bus
+from tests.support.slack_workspace import CHANNEL, SIGNING_SECRET, TOKEN, Workspace
 
 Functions = Callable[[str], Function]
 NUMBER = 15  # resources, more than are told of one by one
@@ -175,27 +174,6 @@ def test_nobody_is_told_of_a_dry_run_or_of_an_attempt_that_is_tried_again(cloud:
     assert channel.said == []
 
 
-class Web:
-    """Slack's client, as far as it is used."""
-
-    def __init__(self) -> None:
-        self.posted: list[dict[str, Any]] = []
-
-    def chat_postMessage(self, **given: Any) -> dict[str, str]:
-        self.posted.append(given)
-        return {"ts": "1.1"}
-
-
-def test_in_slack_names_are_no_markup_and_problems_are_loud(halted: Cloud) -> None:
-    web = Web()
-    channel: Any = SlackChannel(web, "C1")  # type: ignore[arg-type]
-    told(halted, channel, kinds=("Execution Started", "Resource Failed"))
-    first, second = web.posted[:2]
-    assert first["channel"] == "C1" and first["thread_ts"] is None and first["reply_broadcast"] is False
-    assert second["thread_ts"] == "1.1" and second["reply_broadcast"] is True
-    assert "no &lt;way&gt;" in second["text"]
-
-
 # --- the function ---
 
 
@@ -244,3 +222,69 @@ def test_with_the_topic_dark_the_message_comes_again_and_the_execution_is_as_it_
     assert [item for item in halted.items() if not item["sk"]["S"].startswith(("NOTE#", "CHANNEL#"))] == before
     assert function("notify_people").deliver(body) == []
     assert len(halted.made("Publish")) == 2
+
+
+# --- the function, of a stack with Slack ---
+
+
+@pytest.fixture
+def token(topic: None) -> None:
+    secret = json.dumps({"botToken": TOKEN, "signingSecret": SIGNING_SECRET})
+    boto3.client("secretsmanager").create_secret(Name=SLACK_SECRET_NAME, SecretString=secret)
+
+
+@pytest.mark.usefixtures("token")
+def test_in_slack_an_execution_is_one_thread_names_are_no_markup_and_problems_are_loud(
+    function: Functions, halted: Cloud, workspace: Workspace
+) -> None:
+    bodies = [*announced(halted, ID, "Execution Started"), *announced(halted, ID, "Resource Failed")[:1]]
+    for body in bodies + bodies:  # each comes twice
+        assert function("notify_people").deliver(body) == []
+    (first, started), (_, failed) = workspace.messages.items()
+    assert started["channel"] == failed["channel"] == CHANNEL
+    assert "thread_ts" not in started and not started["reply_broadcast"]
+    assert failed["thread_ts"] == first and failed["reply_broadcast"]
+    assert "no &lt;way&gt;" in failed["text"]
+    assert len(halted.made("Publish")) == 2, "the topic is told too"
+
+
+@pytest.mark.usefixtures("token")
+def test_an_application_has_a_slack_channel_of_its_own(function: Functions, halted: Cloud, workspace: Workspace) -> None:
+    workspace.channels.add("C0SHOP")
+    registered(notifications={"events": "problems", "slackChannel": "C0SHOP"})
+    assert function("notify_people").deliver(*announced(halted, ID, "Execution Halted")) == []
+    assert workspace.message["channel"] == "C0SHOP"
+    assert function("notify_people").deliver(*announced(halted, ID, "Execution Started")) == []
+    assert len(workspace.messages) == 1, "it wants problems alone"
+
+
+@pytest.mark.usefixtures("token")
+@pytest.mark.parametrize("broken", ["500", "invalid_auth", "ratelimited"])
+def test_with_slack_dark_the_topic_tells_and_slack_is_told_when_it_is_back(
+    function: Functions, halted: Cloud, workspace: Workspace, broken: str
+) -> None:
+    (body,) = announced(halted, ID, "Execution Halted")
+    workspace.broken = broken
+    with pytest.raises(Exception, match="1 of 2 channels were not reached"):
+        function("notify_people").deliver(body)
+    assert len(halted.made("Publish")) == 1 and not workspace.messages
+    state = halted.table.load(ID)
+    assert state and state.execution == an_execution()
+    workspace.broken = ""
+    assert function("notify_people").deliver(body) == []
+    assert len(halted.made("Publish")) == 1 and "layer 1 failed" in workspace.message["text"]
+
+
+@pytest.mark.usefixtures("topic", "workspace")
+def test_a_secret_that_cannot_be_read_keeps_the_topic_from_nothing(function: Functions, halted: Cloud) -> None:
+    with pytest.raises(Exception, match="1 of 2 channels were not reached"):
+        function("notify_people").deliver(*announced(halted, ID, "Execution Halted"))
+    assert len(halted.made("Publish")) == 1
+
+
+@pytest.mark.usefixtures("token")
+def test_a_stack_without_slack_tells_the_topic_alone(function: Functions, halted: Cloud) -> None:
+    registered(notifications={"slackChannel": "C0SHOP"})
+    assert function("notify_people").deliver(*announced(halted, ID, "Execution Halted")) == []
+    assert len(halted.made("Publish")) == 1
+    assert halted.made("GetSecretValue") == []

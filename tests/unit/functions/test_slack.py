@@ -14,17 +14,9 @@ from dr_core.triggers import Vote
 from tests.support import deployed
 from tests.support.control_plane import ID, SHA, T0, Cloud, a_layer, a_resource, an_approval, an_execution, emulated
 from tests.support.deployed import SLACK_SECRET_NAME, Function, announced
-from tests.support.slack_workspace import CHANNEL, SIGNING_SECRET, TOKEN, Workspace, form, running, signed
+from tests.support.slack_workspace import CHANNEL, SIGNING_SECRET, TOKEN, Workspace, form, signed
 
 NOW = int(T0.timestamp())
-
-
-@pytest.fixture
-def workspace(monkeypatch: pytest.MonkeyPatch) -> Iterator[Workspace]:
-    with running() as made:
-        monkeypatch.setitem(deployed._STANDS_FOR, "SlackChannel", CHANNEL)
-        monkeypatch.setitem(deployed._STANDS_FOR, "SlackApiUrl", made.url)
-        yield made
 
 
 @pytest.fixture

@@ -92,6 +92,12 @@ class Notifications(_Model):
     events: Events = Field(
         "all", description='"all", "outcomes" (of executions and approvals, and problems), "problems" (failures and halts) or "none"'
     )
+    slack_channel: Annotated[str, StringConstraints(pattern=r"^[CG][A-Z0-9]{2,20}$")] | None = Field(
+        None,
+        alias="slackChannel",
+        description="the ID of the Slack channel that is told, such as C0123456789; without it, the stack's own. "
+        "A stack without Slack tells none",
+    )
 
 
 class Application(_Model):
@@ -100,7 +106,9 @@ class Application(_Model):
     schema_: str | None = Field(None, alias="$schema", description="where the JSON Schema is, for editors")
     application: Name = Field(description="as its folder is called: letters, digits, - and _, at most 64")
     regions: Regions = Field(description='{"primary": "us-east-1", "standby": "us-west-2"}')
-    notifications: Notifications = Field(Notifications(), description='{"events": "outcomes"}: what people are told of')
+    notifications: Notifications = Field(
+        Notifications(), description='{"events": "outcomes"}: what people are told of, and in which Slack channel'
+    )
     preflight: bool = Field(True, description="true or false: whether the application takes part in the scheduled preflight")
     approvers: tuple[Person, ...] = Field((), max_length=50, description='such as [{"name": "ann", "email": "ann@example.com"}]')
     approval: dict[Phase, PhaseApproval] = Field({}, description='such as {"ACTIVATE": {"quorum": 2, "approvers": ["ann", "bob"]}}')

@@ -1,6 +1,6 @@
 """The channels on which people are told: an SNS topic, and a Slack channel in which an execution is one thread."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -10,8 +10,9 @@ from dr_core.application import FILE_NAME, Events, Notifications, read_applicati
 from dr_core.errors import InvalidInputError
 from dr_core.observability import logger
 from dr_core.records import DetailType
-from dr_core.settings import setting
+from dr_core.settings import optional, setting
 from dr_people.notifications import Channel, Notice, sns_subject
+from dr_people.slack import web_client
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -47,9 +48,9 @@ class TopicChannel:
 
 @dataclass(frozen=True)
 class SlackChannel:
-    """A channel of a Slack workspace."""
+    """A channel of a Slack workspace. `connect` gives the client: only when something is said, so that its secret can fail nobody else."""
 
-    client: "WebClient"
+    connect: Callable[[], "WebClient"]
     channel: str
 
     @property
@@ -61,7 +62,7 @@ class SlackChannel:
         """Post it under the execution's first message; problems and the end are shown in the channel too."""
         loud = thread is not None and (notice.is_problem or notice.detail_type in _GOOD)
         mark = ":red_circle:" if notice.is_problem else ":large_green_circle:" if notice.detail_type in _GOOD else ":information_source:"
-        answer = self.client.chat_postMessage(
+        answer = self.connect().chat_postMessage(
             channel=self.channel,
             text=f"{mark} {_escaped(notice.text)}",
             thread_ts=thread,
@@ -75,7 +76,12 @@ class SlackChannel:
 def channels_of(application: str, s3: "S3Client", sns: "SNSClient") -> tuple[Events, Sequence[Channel]]:
     """What the application wants to be told of, and the channels that the stack has."""
     wanted = _preferences(application, s3)
-    return wanted.events, [TopicChannel(sns, setting("NOTIFICATION_TOPIC_ARN"))]
+    channels: list[Channel] = [TopicChannel(sns, setting("NOTIFICATION_TOPIC_ARN"))]
+    if own := optional("SLACK_CHANNEL"):
+        channels.append(SlackChannel(web_client, wanted.slack_channel or own))
+    elif wanted.slack_channel:
+        logger.warning("the stack has no Slack: its parameter SlackChannel is empty", extra={"channel": wanted.slack_channel})
+    return wanted.events, channels
 
 
 def _preferences(application: str, s3: "S3Client") -> Notifications:

@@ -93,7 +93,12 @@ def _client(token: str, base_url: str) -> WebClient:
     return WebClient(token=token, base_url=base_url, timeout=_PATIENCE_SECONDS)
 
 
+def web_client() -> WebClient:
+    """Slack's client, with the token as the secret holds it now."""
+    return _client(secret().bot_token, setting("SLACK_API_URL"))
+
+
 def slack() -> Slack | None:
     """The channel that the stack was given; None without one."""
     channel = optional("SLACK_CHANNEL")
-    return Slack(_client(secret().bot_token, setting("SLACK_API_URL")), channel) if channel else None
+    return Slack(web_client(), channel) if channel else None
