@@ -36,7 +36,7 @@ _SWEEP_EVERY: Final = 12.0  # each sends again all that is overdue: more often, 
 _STALE: Final = 12.0  # what has not moved for so long is looked at by the sweep, as if its time had come
 _DEAD_AFTER: Final = 15.0
 _IN_FLIGHT: Final = 4.5  # a call of a process that is gone has come to its end by then, however slow it is
-_PATIENCE: Final = 300.0
+_PATIENCE: Final = 420.0
 _WARM_UP: Final = 240.0
 _AWS_ERRORS: Final = (BotoCoreError, ClientError, httpx.HTTPError)
 
@@ -232,7 +232,7 @@ class _Run:
     def _strike(self) -> None:
         """Set each fault at its time, and take it back."""
         self._wait_for_the_first()
-        self._network(plan.network(self._options.seed))
+        self._network(plan.network(self._options.seed, self._emphasis))
         client = self._cloud.faults
         for fault in self._mutant.faults if self._mutant else ():
             client.add(fault)
@@ -436,14 +436,10 @@ class _Desk:
             case ExecutionStatus.FAILED:
                 self._mended += 1
                 haste = self._request.haste and self._mended < 6
-                chosen = (
-                    "retry" if haste else self._dice.choice(("retry", "retry", "skip", "cancel" if self._mended > 2 else "skip", "abandon"))
-                )
+                chosen = "retry" if haste else self._dice.choice(("retry", "skip", *(("cancel", "abandon") if self._mended > 2 else ())))
                 self._say(now, chosen, failed if chosen in ("retry", "skip") else (), 0.3 if haste else self._dice.uniform(0.5, 3))
             case ExecutionStatus.PAUSED if not self._orders or self._run.is_closing or now - self._running_since > 30:
                 self._say(now, "resume", (), 3)
-            case ExecutionStatus.RUNNING if now - self._running_since > 180:
-                self._say(now, "cancel", (), 20)
 
     def _say(self, now: float, command: str, resource_ids: tuple[str, ...], pause: float) -> None:
         self._run.order(self._seen, command, resource_ids[:40])

@@ -78,7 +78,7 @@ MUTANTS: Final[Mapping[str, Mutant]] = {
     "epoch": Mutant(
         (Patch(f"{_CORE}/moves.py", '{"status": layer.status, "epoch": layer.epoch, "round": layer.round}', '{"status": layer.status}'),),
         _slow(3.0, "advance-execution", "sweep"),
-        emphasis=Emphasis(largest=3, haste=1.0, failing=0.9, phases=(Phase.REPLICATE,), strikes=False),
+        emphasis=Emphasis(largest=3, haste=1.0, failing=0.9, phases=(Phase.REPLICATE,), twice=0.5, strikes=False),
     ),
     "attempt": Mutant(
         (
@@ -103,7 +103,7 @@ MUTANTS: Final[Mapping[str, Mutant]] = {
                 probability=0.7,
             ),
         ),
-        Emphasis(largest=3, phases=(Phase.REPLICATE,), strikes=False),
+        Emphasis(largest=3, haste=1.0, failing=0.9, phases=(Phase.REPLICATE,), twice=0.5, strikes=False),
     ),
     "check_no": Mutant(
         (
@@ -115,7 +115,7 @@ MUTANTS: Final[Mapping[str, Mutant]] = {
                 "resource.attempt != message.attempt",
             ),
         ),
-        emphasis=Emphasis(largest=3, phases=(Phase.INSTANTIATE,), strikes=False),
+        emphasis=Emphasis(largest=3, phases=(Phase.INSTANTIATE,), twice=0.5, strikes=False),
     ),
     "lock": Mutant(
         (
@@ -149,6 +149,7 @@ MUTANTS: Final[Mapping[str, Mutant]] = {
                 probability=0.05,
             ),
         ),
+        _SMALL,
     ),
 }
 

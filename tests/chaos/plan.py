@@ -88,14 +88,16 @@ class Emphasis:
 
     `largest` bounds the layers, and the resources of a layer; `haste` is the share of executions whose operator retries at once what
     fails, `failing` that of the functions that fail in their first attempts; `rivals`, if given, is how many ask for each execution
-    beside the first; without `strikes` there are no faults but those of a mutant.
+    beside the first; `twice` is the share of messages that come a second time; without `strikes` there are no faults but those of a
+    mutant.
     """
 
     largest: int = MOST_LAYERS
     haste: float = 0.4
-    failing: float = 0.3
+    failing: float = 0.15
     rivals: int | None = None
     phases: tuple[Phase, ...] = tuple(Phase)
+    twice: float = 0.2
     strikes: bool = True
 
 
@@ -106,7 +108,7 @@ def request(seed: int, application: str, number: int, zone: str, emphasis: Empha
     """The application's execution `number`. `zone` is the id of its hosted zone."""
     dice = random.Random(f"{seed}/{application}/{number}")
     phase = dice.choice(emphasis.phases)
-    size = dice.choices(("small", "middle", "large"), (70, 25, 5))[0]
+    size = dice.choices(("small", "middle", "large"), (80, 17, 3))[0]
     layers, resources = {"small": (3, 4), "middle": (5, 6), "large": (MOST_LAYERS, MOST_RESOURCES)}[size]
     numbers = sorted(dice.sample(range(1, 40), dice.randint(1, min(layers, emphasis.largest))))
     places = [(layer, index) for layer in numbers for index in range(dice.randint(1, min(resources, emphasis.largest)))]
@@ -157,7 +159,12 @@ def _resource(
             module = "LambdaFunction"
         taken.add((place[0], f"{module}-{target}"))
     name = f"{module}-{place[0]}-{place[1]}"
-    resource: dict[str, Any] = {"action": module, "resourceName": name, "AccountId": WORKLOAD_ACCOUNT, "timeout": dice.choice((20, 40, 60))}
+    resource: dict[str, Any] = {
+        "action": module,
+        "resourceName": name,
+        "AccountId": WORKLOAD_ACCOUNT,
+        "timeout": dice.choice((20, 60, 120)),
+    }
     if dice.random() < 0.1:
         resource["bestEffort"] = True
     resource["maxAttempts"] = dice.choice((1, 2, 3))
@@ -205,9 +212,9 @@ def _orders(dice: random.Random) -> Iterator[Order]:
             yield Order(round(at + dice.uniform(0.5, 6), 2), "resume", None)
 
 
-def network(seed: int) -> Unreliable:
+def network(seed: int, emphasis: Emphasis = USUAL) -> Unreliable:
     """How messages travel."""
-    return Unreliable(seed=seed, lost=0.03, late=0.15, twice=0.25, seconds=6.0)
+    return Unreliable(seed=seed, lost=0.02, late=0.12, twice=emphasis.twice, seconds=4.0)
 
 
 def strikes(seed: int, seconds: float) -> list[Strike]:
@@ -218,8 +225,8 @@ def strikes(seed: int, seconds: float) -> list[Strike]:
     while at < seconds:
         for kind in dice.sample(_KINDS, len(_KINDS)):
             fault = kind(dice).model_copy(update={"name": f"f{len(found):04d}", "seed": dice.randrange(2**31)})
-            found.append(Strike(round(at, 2), round(dice.uniform(4, 9), 2), fault))
-            at += dice.uniform(1.0, 2.5)
+            found.append(Strike(round(at, 2), round(dice.uniform(3, 6), 2), fault))
+            at += dice.uniform(2.0, 4.0)
     return [strike for strike in found if strike.at < seconds]
 
 

@@ -236,7 +236,7 @@ def test_a_lock_taken_at_the_last_moment_is_said_too(desk: Desk, cloud: Cloud, m
 
     monkeypatch.setattr(cloud.table, "locked_by", unaware)
     (problem,) = desk.refusal(event_id="event-2").problems
-    assert f"execution {holder} of shop holds the lock on us-east-1, us-west-2" in problem
+    assert f"shop in us-east-1 or us-west-2 is in the hands of execution {holder} (wait" in problem
 
 
 def test_a_role_that_cannot_be_assumed_is_said(desk: Desk, cloud: Cloud) -> None:

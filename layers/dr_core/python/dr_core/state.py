@@ -4,7 +4,7 @@ import hashlib
 import json
 import random
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from datetime import datetime
 from enum import Enum
@@ -70,7 +70,11 @@ _CHUNK = 90  # of the 100 actions of a transaction
 
 
 class LockedError(OrchestratorError):
-    """Another execution works on the application in one of the Regions."""
+    """Another execution works on the application in one of the Regions; `holders` are the ids of such executions, in order."""
+
+    def __init__(self, application: str, regions: Collection[str], holders: Collection[str]) -> None:
+        self.holders = tuple(sorted(holders))
+        super().__init__(f"execution {', '.join(self.holders)} of {application} holds the lock on {', '.join(regions)}")
 
 
 @dataclass(frozen=True)
@@ -412,7 +416,7 @@ class Table:
             return True
         holders = {owner for owner in self.locked_by(execution.application, regions).values() if owner != execution.id}
         if holders:
-            raise LockedError(f"execution {', '.join(sorted(holders))} of {execution.application} holds the lock on {', '.join(regions)}")
+            raise LockedError(execution.application, regions, holders)
         return False
 
     def _is_known(self, execution: Execution) -> bool:

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import cache
@@ -77,7 +77,7 @@ class Intake:
             regions = (request.source_region, request.target_region)
             holders = {owner for owner in self.table.locked_by(request.application, regions).values() if owner != identity}
             if holders:
-                raise InvalidInputError([_locked(request, ", ".join(sorted(holders)))])
+                raise InvalidInputError([_locked(request, sorted(holders))])
         registered = self._registered(request)
         body, version_id = self._manifest(request)
         quorum, approvers = registered.who_decides(request.phase) if registered else (1, ())
@@ -113,7 +113,7 @@ class Intake:
         try:
             created = self.table.create(execution, planned.layers, planned.resources, approval, now)
         except LockedError as error:
-            raise InvalidInputError([_locked(request, str(error))]) from error
+            raise InvalidInputError([_locked(request, error.holders)]) from error
         logger.info("execution created" if created else "request came before")
 
     def _manifest(self, request: ExecutionRequested) -> tuple[bytes, str]:
@@ -198,8 +198,7 @@ def _text(detail: object, name: str) -> str | None:
     return value if isinstance(value, str) and 0 < len(value) <= 64 else None
 
 
-def _locked(request: ExecutionRequested, holder: str) -> Problem:
+def _locked(request: ExecutionRequested, holders: Sequence[str]) -> Problem:
     where = f"{request.application} in {request.source_region} or {request.target_region}"
-    return Problem(
-        "Execution Requested", "", "", "application", f"{where} is in the hands of execution {holder}", "wait for its end, or end it"
-    )
+    problem = f"{where} is in the hands of execution {', '.join(holders)}"
+    return Problem("Execution Requested", "", "", "application", problem, "wait for its end, or end it")
