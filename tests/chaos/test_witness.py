@@ -186,8 +186,8 @@ def _second_chain(story: Story) -> None:
     story.request()
     story.begin()
     story.claim()
-    story.wait(1, seconds=30)
-    story.wait(2, seconds=30, tell=False)
+    story.wait(1, seconds=3600)
+    story.wait(2, seconds=3600, tell=False)
 
 
 def _claim_while_paused(story: Story) -> None:
