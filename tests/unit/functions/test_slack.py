@@ -83,7 +83,13 @@ def test_without_a_channel_they_keep_still(waiting: Cloud, function: Callable[[s
     assert function("update_slack").deliver(body) == []
 
 
-def test_a_rotated_secret_is_seen_at_the_next_look(waiting: Cloud, workspace: Workspace, function: Callable[[str], Function]) -> None:
+def test_a_rotated_secret_is_the_only_good_one(waiting: Cloud, workspace: Workspace, function: Callable[[str], Function]) -> None:
+    """The signing key that Slack uses from now on is good, and the former one is not any more."""
+    answering = function("answer_slack")
+    assert answering.invoke(interaction({}))["statusCode"] != 401
     secret = json.dumps({"botToken": TOKEN, "signingSecret": "another"})
     boto3.client("secretsmanager").put_secret_value(SecretId=SLACK_SECRET_NAME, SecretString=secret)
-    assert function("answer_slack").invoke(interaction({}))["statusCode"] == 401
+    again = interaction({"other": "bytes"})
+    assert answering.invoke(again)["statusCode"] == 401
+    again["headers"] = signed(again["body"], NOW, "another")
+    assert answering.invoke(again)["statusCode"] != 401

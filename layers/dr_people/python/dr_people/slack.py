@@ -4,19 +4,18 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
-from aws_lambda_powertools.utilities import parameters
 from pydantic import BaseModel, ConfigDict, Field
 from slack_sdk import WebClient
 from slack_sdk.errors import SlackApiError
 
 from dr_core.observability import logger
 from dr_core.records import Approval
+from dr_core.secret_store import Secret
 from dr_core.settings import optional, setting
 from dr_core.state import Table
 from dr_people.approval_context import ApprovalContext, load_context
 from dr_people.slack_messages import message, without_buttons
 
-_SECRET_SECONDS = 60  # how long a rotated secret is not yet seen
 _PATIENCE_SECONDS = 2  # Slack itself waits 3 s for our answer
 
 
@@ -29,10 +28,14 @@ class SlackSecret(BaseModel):
     signing_secret: str = Field(alias="signingSecret", min_length=1)
 
 
+@cache
+def _stored() -> Secret:
+    return Secret(setting("SLACK_SECRET_ARN"))
+
+
 def secret() -> SlackSecret:
-    """Token and signing secret, read again at most once a minute."""
-    found: Any = parameters.get_secret(setting("SLACK_SECRET_ARN"), max_age=_SECRET_SECONDS)
-    return SlackSecret.model_validate_json(found)
+    """Token and signing secret, as they are now or were a minute ago."""
+    return SlackSecret.model_validate_json(_stored().text())
 
 
 @dataclass(frozen=True)
