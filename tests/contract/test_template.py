@@ -7,13 +7,15 @@ from typing import Any, get_args
 
 import pytest
 
-from dr_core import target
+from dr_core import metrics, target
+from dr_core.metrics import Metric
 from dr_core.moves import LOST_AFTER
 from dr_core.records import DetailType
 from dr_core.settings import Name
 from dr_modules.base import modules
 from dr_people import console
 from dr_people.board import Asked
+from dr_people.notifications import ALL
 from tests.support.deployed import functions, queue_function, statements, variables
 from tests.support.state_table import template
 
@@ -180,6 +182,12 @@ def test_a_lost_wake_up_is_found_after_the_first_one_could_have_come() -> None:
     assert each == "rate(1 minute)" and timedelta(seconds=30) < LOST_AFTER <= timedelta(minutes=1)
 
 
+def test_the_rule_of_notifications_passes_what_may_be_told() -> None:
+    pattern = template()["Resources"]["WorthTellingRule"]["Properties"]["EventPattern"]
+    assert set(pattern["detail-type"]) == {one.value for one in ALL}
+    assert set(pattern["source"]) == {one.source for one in ALL}
+
+
 # --- the dashboard ---
 
 
@@ -214,11 +222,50 @@ def test_each_widget_looks_into_this_region_and_overlaps_no_other() -> None:
         taken |= area
 
 
+def shown() -> list[tuple[str, ...]]:
+    """The metrics of the widgets: namespace, name, and what the dimensions are and have, with CloudWatch's short forms written out.
+
+    Source: docs.aws.amazon.com, CloudWatch, dashboard body structure: "." is what the metric before has there, "..." all of it so far.
+    """
+    found: list[tuple[str, ...]] = []
+    for one in widgets():
+        before: tuple[str, ...] = ()
+        for line in one["properties"].get("metrics", []):
+            words = tuple(word for word in line if isinstance(word, str))
+            if words[0] == "...":
+                words = before[: len(before) - len(words) + 1] + words[1:]
+            before = tuple(old if new == "." else new for new, old in zip(words, before or words, strict=True))
+            found.append(before)
+    return found
+
+
+def test_every_queue_is_on_the_dashboard() -> None:
+    queues = {name for name, one in template()["Resources"].items() if one["Type"] == "AWS::SQS::Queue"}
+    feeding = {name for name in queues if "RedrivePolicy" in template()["Resources"][name]["Properties"]}
+    by_age = {one[3] for one in shown() if one[1] == "ApproximateAgeOfOldestMessage"}
+    by_number = {one[3] for one in shown() if one[1] == "ApproximateNumberOfMessagesVisible"}
+    assert by_age == {f"${{{name}.QueueName}}" for name in feeding}
+    assert by_number == {f"${{{name}.QueueName}}" for name in queues - feeding}
+
+
+def test_the_dashboard_shows_what_is_measured() -> None:
+    own = [one for one in shown() if one[0] == metrics.NAMESPACE]
+    assert all(one[1] in set(Metric) and one[2:] == ("service", metrics.SERVICE) for one in own), "the dimensions that every value has"
+    wanted = {
+        Metric.EXECUTION_DURATION,
+        Metric.LAYER_DURATION,
+        Metric.RESOURCE_DURATION,
+        Metric.EXECUTIONS_HALTED,
+        Metric.SWEEPER_REPAIRS,
+        Metric.SWEEPS_COMPLETED,
+        Metric.RTO_ELAPSED_RATIO,
+    }
+    assert wanted <= {one[1] for one in own}
+
+
 def test_the_widgets_look_at_what_there_is() -> None:
     text = json.dumps(widgets())
     named = set(re.findall(r"\$\{(\w+)(?:\.\w+)?\}", text))
     assert named <= set(template()["Resources"])
-    watched = set(re.findall(r"\$\{(\w+)\.QueueName\}", text))
-    assert {"DeadLetterQueue", "UndeliveredQueue", "StartResourceQueue", "CheckQueue", "AdvanceQueue"} <= watched
     groups = set(re.findall(r"/aws/lambda/\$\{AWS::StackName\}-([a-z-]+)'", text)) | set(console.FUNCTIONS)
     assert groups <= {str(one["FunctionName"]).rsplit("}-")[-1] for one in functions().values()}
