@@ -1,7 +1,7 @@
 """The repository's stacks on the local cloud, deployed with the real SAM CLI as on AWS.
 
 In:  a running local cloud and the templates of the repository
-Out: the orchestrator's stack in the standby Region of the control account, and the role that it assumes in each account
+Out: the orchestrator's stack in the control account, by default in the standby Region, and the role that it assumes in each account
 """
 
 import time
@@ -20,7 +20,6 @@ TARGET_ROLE_STACK_NAME: Final = "dr-orchestrator-target"
 TEMPLATE: Final = REPOSITORY / "template.yaml"
 TARGET_ROLE_TEMPLATE: Final = REPOSITORY / "deploy" / "TargetAccountsAssumeRole.yaml"
 
-_ARTIFACT_BUCKET: Final = f"dr-orchestrator-artifacts-{CONTROL_ACCOUNT}-{STANDBY_REGION}"
 _CAPABILITIES: Final = ("CAPABILITY_IAM", "CAPABILITY_NAMED_IAM", "CAPABILITY_AUTO_EXPAND")
 _STACK_SECONDS: Final = 60.0
 
@@ -35,20 +34,21 @@ def deploy(
     template: Path = TEMPLATE,
     stack_name: str = STACK_NAME,
     parameters: Mapping[str, str] | None = None,
+    region: str = STANDBY_REGION,
 ) -> dict[str, str]:
-    """Build and deploy a SAM template into the standby Region of the control account; return the stack's outputs.
+    """Build and deploy a SAM template into a Region of the control account; return the stack's outputs.
 
     The interpreter in use is the runtime, and this machine's architecture that of the functions, where the template has
     the parameters PythonRuntime and Architecture. Repeating a deployment changes nothing.
     Raises artifacts.SamError with the end of sam's own output.
     """
     built = artifacts.built_template(template, cloud.state_dir / "sam-build.log")
-    _ensure_bucket(cloud)
+    bucket = _ensured_bucket(cloud, region)
     machine = {"PythonRuntime": artifacts.python_runtime(), "Architecture": artifacts.architecture()}
     overrides = _declared(built, machine) | dict(parameters or {})
     arguments = [
-        *("deploy", "--template-file", str(built), "--stack-name", stack_name, "--region", STANDBY_REGION),
-        *("--s3-bucket", _ARTIFACT_BUCKET, "--capabilities", *_CAPABILITIES),
+        *("deploy", "--template-file", str(built), "--stack-name", stack_name, "--region", region),
+        *("--s3-bucket", bucket, "--capabilities", *_CAPABILITIES),
         *("--no-confirm-changeset", "--no-fail-on-empty-changeset", "--no-progressbar"),
     ]
     if overrides:
@@ -57,13 +57,13 @@ def deploy(
         arguments,
         cwd=built.parent,  # away from samconfig.toml, which is for AWS
         environment={
-            **cloud.environment(CONTROL_ACCOUNT, STANDBY_REGION),
+            **cloud.environment(CONTROL_ACCOUNT, region),
             "SAM_CLI_POLL_DELAY": "0.2",
             "TMPDIR": str(cloud.state_dir / "tmp"),
         },
         log=cloud.state_dir / "sam-deploy.log",
     )
-    return stack_outputs(cloud, stack_name)
+    return stack_outputs(cloud, stack_name, region=region)
 
 
 def deploy_target_role(cloud: LocalCloud, account: str, parameters: Mapping[str, str]) -> dict[str, str]:
@@ -90,9 +90,11 @@ def deploy_target_role(cloud: LocalCloud, account: str, parameters: Mapping[str,
     return stack_outputs(cloud, TARGET_ROLE_STACK_NAME, account)
 
 
-def stack_outputs(cloud: LocalCloud, stack_name: str = STACK_NAME, account: str = CONTROL_ACCOUNT) -> dict[str, str]:
+def stack_outputs(
+    cloud: LocalCloud, stack_name: str = STACK_NAME, account: str = CONTROL_ACCOUNT, region: str = STANDBY_REGION
+) -> dict[str, str]:
     """Read the outputs of a deployed stack."""
-    stack = cloud.client("cloudformation", STANDBY_REGION, account).describe_stacks(StackName=stack_name)["Stacks"][0]
+    stack = cloud.client("cloudformation", region, account).describe_stacks(StackName=stack_name)["Stacks"][0]
     return {output["OutputKey"]: output["OutputValue"] for output in stack.get("Outputs", [])}
 
 
@@ -102,12 +104,15 @@ def _declared(template: Path, values: Mapping[str, str]) -> dict[str, str]:
     return {name: value for name, value in values.items() if name in declared}
 
 
-def _ensure_bucket(cloud: LocalCloud) -> None:
-    s3 = cloud.client("s3")
-    try:
-        s3.create_bucket(Bucket=_ARTIFACT_BUCKET, CreateBucketConfiguration={"LocationConstraint": STANDBY_REGION})
-    except s3.exceptions.BucketAlreadyOwnedByYou:
-        return
+def _ensured_bucket(cloud: LocalCloud, region: str) -> str:
+    """The bucket of the Region for what is deployed there."""
+    name = f"dr-orchestrator-artifacts-{CONTROL_ACCOUNT}-{region}"
+    s3 = cloud.client("s3", region)
+    # S3 takes every constraint but that of us-east-1, which is where a bucket without one is.
+    where = {} if region == "us-east-1" else {"CreateBucketConfiguration": {"LocationConstraint": region}}
+    if name not in {one["Name"] for one in s3.list_buckets()["Buckets"]}:
+        s3.create_bucket(Bucket=name, **where)
+    return name
 
 
 def _wait(cloudformation: Any, stack_name: str) -> None:

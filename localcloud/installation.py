@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Final
 
-from localcloud.cloud import CONTROL_ACCOUNT, REPOSITORY, WORKLOAD_ACCOUNT, LocalCloud
+from localcloud.cloud import CONTROL_ACCOUNT, REPOSITORY, STANDBY_REGION, WORKLOAD_ACCOUNT, LocalCloud
 from localcloud.deployment import STACK_NAME, TEMPLATE, deploy, deploy_target_role, stack_outputs
 
 _EXTERNAL_ID: Final = "local-cloud-external-id"
@@ -11,26 +11,35 @@ _EXTERNAL_ID: Final = "local-cloud-external-id"
 _FIRST_CHECK_SECONDS: Final = "0.5"
 
 
-def install(cloud: LocalCloud, *, approval_seconds: int = 600, template: Path = TEMPLATE) -> dict[str, str]:
+def install(cloud: LocalCloud, *, approval_seconds: int = 600, template: Path = TEMPLATE, region: str = STANDBY_REGION) -> dict[str, str]:
     """Deploy the orchestrator's stack and the role that it assumes in each account. Gives the stack's outputs.
 
     Raises DeploymentError or SamError with what CloudFormation or sam says.
     """
-    outputs = deploy(
-        cloud,
-        template=template,
-        parameters={
-            "ExternalId": _EXTERNAL_ID,
-            "ApprovalPageUrl": cloud.function_url(f"{STACK_NAME}-decide-approval"),
-            "ApprovalSeconds": str(approval_seconds),
-            "FirstCheckSeconds": _FIRST_CHECK_SECONDS,
-            "EventArchiveDays": "0",
-        },
-    )
-    for account in (CONTROL_ACCOUNT, WORKLOAD_ACCOUNT):
-        role = {"OrchestratorRoleArns": outputs["OrchestratorRoleArns"], "ExternalId": _EXTERNAL_ID}
-        deploy_target_role(cloud, account, role)
+    outputs = deploy_orchestrator(cloud, approval_seconds=approval_seconds, template=template, region=region)
+    allow(cloud, outputs)
     return outputs
+
+
+def deploy_orchestrator(
+    cloud: LocalCloud, *, approval_seconds: int = 600, template: Path = TEMPLATE, region: str = STANDBY_REGION
+) -> dict[str, str]:
+    """Deploy the orchestrator's stack alone: into a second control Region, say. Gives the stack's outputs."""
+    parameters = {
+        "ExternalId": _EXTERNAL_ID,
+        "ApprovalPageUrl": cloud.function_url(f"{STACK_NAME}-decide-approval", region),
+        "ApprovalSeconds": str(approval_seconds),
+        "FirstCheckSeconds": _FIRST_CHECK_SECONDS,
+        "EventArchiveDays": "0",
+    }
+    return deploy(cloud, template=template, parameters=parameters, region=region)
+
+
+def allow(cloud: LocalCloud, *stacks: dict[str, str]) -> None:
+    """Let the orchestrators whose stacks have these outputs work in each account."""
+    arns = ",".join(outputs["OrchestratorRoleArns"] for outputs in stacks)
+    for account in (CONTROL_ACCOUNT, WORKLOAD_ACCOUNT):
+        deploy_target_role(cloud, account, {"OrchestratorRoleArns": arns, "ExternalId": _EXTERNAL_ID})
 
 
 def publish(cloud: LocalCloud, application: str, directory: Path | None = None) -> None:

@@ -201,6 +201,14 @@ def test_a_takeover_moves_home_fence_and_locks(cloud: Cloud) -> None:
     assert again and again.why == "its home is us-west-2 already: there is nothing to take over"
 
 
+def test_a_replica_without_its_approval_is_refused_and_says_so(cloud: Cloud) -> None:
+    execution = an_execution(home_region=OTHER)
+    assert cloud.table.create(execution, [a_layer()], [a_resource()], an_approval(), cloud.clock())
+    boto3.client("dynamodb").delete_item(TableName=TABLE_NAME, Key={"pk": {"S": f"EXEC#{ID}"}, "sk": {"S": "APPR"}})
+    receipt = take(cloud, command="takeover")
+    assert receipt and (receipt.outcome, receipt.why) == ("REFUSED", "its approval has not come here")
+
+
 def test_what_the_lost_region_claimed_begins_anew_when_its_lease_must_be_over(cloud: Cloud) -> None:
     at_home_elsewhere(cloud)
     take(cloud, command="takeover")

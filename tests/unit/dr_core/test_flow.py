@@ -120,13 +120,13 @@ def test_a_request_that_nobody_was_asked_about_is_sent_again(cloud: Cloud) -> No
     assert flow.sweep(cloud.table, HOME, cloud.clock) == 0, "there is still time"
     cloud.clock.now = T0 + LOST_AFTER
     assert flow.sweep(cloud.table, HOME, cloud.clock) == 1
-    assert cloud.sent("PREFLIGHT_QUEUE_URL") == [({"type": "Execution Requested", "executionId": ID}, 0)]
+    assert cloud.sent("PREFLIGHT_QUEUE_URL") == [({"type": "Execution Requested", "schemaVersion": "1", "executionId": ID}, 0)]
     state = cloud.table.load(ID)
     assert state and flow.follow(cloud.table, state, Preflown(0, 0, 0), cloud.clock)
     assert flow.sweep(cloud.table, HOME, cloud.clock) == 0, "there is time again"
     cloud.clock.advance(LOST_AFTER.seconds)
     assert flow.sweep(cloud.table, HOME, cloud.clock) == 1
-    assert cloud.sent("APPROVAL_QUEUE_URL") == [({"type": "Approval Requested", "executionId": ID}, 0)]
+    assert cloud.sent("APPROVAL_QUEUE_URL") == [({"type": "Approval Requested", "schemaVersion": "1", "executionId": ID}, 0)]
     state = cloud.table.load(ID)
     assert state and flow.follow(cloud.table, state, Asked(), cloud.clock)
     assert flow.sweep(cloud.table, HOME, cloud.clock) == 0

@@ -95,7 +95,16 @@ def test_what_is_created_is_what_is_loaded(table: Table, cloud: Cloud) -> None:
 def test_every_field_survives_the_table(table: Table) -> None:
     failure = Failure("Boom", ErrorClass.THROTTLED, 'it said "no" — näää', "req-1")
     resource = replace(
-        a_resource(), best_effort=True, lease_owner="me", detail="d", percent=7, failure=failure, handles="[]", before="{}", lag_seconds=1.5
+        a_resource(),
+        best_effort=True,
+        lease_owner="me",
+        detail="d",
+        percent=7,
+        failure=failure,
+        handles="[]",
+        before="{}",
+        lag_seconds=1.5,
+        stalled_sweeps=3,
     )
     moments = {name: T0 + timedelta(seconds=n, milliseconds=5) for n, name in enumerate(_moments(resource))}
     stored = replace(resource, **moments)  # type: ignore[arg-type]

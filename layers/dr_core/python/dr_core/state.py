@@ -162,9 +162,8 @@ class Table:
             execution = record_of(Execution, ExecutionItem.get(pk, EXECUTION_SK, consistent_read=True), id=execution_id)
         except DoesNotExist:
             return None
-        approval = None
-        if execution.status is ExecutionStatus.PENDING_APPROVAL:
-            approval = record_of(Approval, ApprovalItem.get(pk, APPROVAL_SK, consistent_read=True))
+        # Of a replica the approval may not have come.
+        approval = self.approval(execution_id) if execution.status is ExecutionStatus.PENDING_APPROVAL else None
         resources = self.resources(execution_id, execution.current_layer) if execution.current_layer else ()
         return State(execution, tuple(layers), resources, approval)
 
