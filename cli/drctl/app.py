@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from drctl import (
+    approvals,
     approve,
     calls,
     control,
@@ -80,6 +81,7 @@ app.command()(executions.executions)
 app.command()(timeline.timeline)
 app.command()(dashboard.dashboard)
 app.command()(deploy_check.deploy_check)
+app.add_typer(approvals.app)
 app.add_typer(dlq.app)
 app.add_typer(local.app)
 app.command()(new_module.new_module)

@@ -130,3 +130,19 @@ def test_a_home_and_recovery_times_are_read() -> None:
 @pytest.mark.parametrize("wrong", [{"ACTIVATE": 0}, {"ACTIVATE": "1800"}, {"ACTIVATE": True}, {"ACTIVATE": 1.5}, {"ACTIVATE": 10**9}])
 def test_a_recovery_time_is_a_number_of_seconds(wrong: object) -> None:
     assert [key for key, *_ in found(SHOP | {"rtoSeconds": wrong})] == ["rtoSeconds.ACTIVATE"]
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "other_case"),
+    [
+        ("email", "ann@example.com", "Ann@Example.com"),
+        ("slackUserId", "U0ANN1234", "U0ANN1234"),
+        ("principal", "arn:aws:iam::111111111111:user/ann", "arn:aws:iam::111111111111:user/ann"),
+        ("subject", "the-subject", "The-Subject"),
+    ],
+)
+def test_two_approvers_do_not_share_an_identity(key: str, value: str, other_case: str) -> None:
+    people = [{"name": "ann", key: value}, {"name": "anne", key: other_case}]
+    what = f"another approver has this {key} too: one person would count twice"
+    assert found(SHOP | {"approvers": people}) == [(f"approvers.1.{key}", what, "make them one approver, or correct it")]
+    assert read(SHOP | {"approvers": people[:1]}).approvers[0].name == "ann"

@@ -151,7 +151,12 @@ def _read_keys(secret: str) -> tuple[str, dict[str, str]]:
 
 
 def rotated(secret: str) -> str:
-    """The secret with a new key, and the one that was current as the previous one: links signed before are still good."""
+    """The secret with a new key, and the one that was current as the previous one: links signed before are still good.
+
+    Raises BadSecretError also for a key that is too short to be the previous one.
+    """
     current, keys = _read_keys(secret)
     following = {"id": str(int(current) + 1) if current.isdecimal() else secrets.token_hex(4), "key": secrets.token_urlsafe(48)}
-    return json.dumps({**following, "previous": {"id": current, "key": keys[current]}})
+    made = json.dumps({**following, "previous": {"id": current, "key": keys[current]}})
+    _read_keys(made)
+    return made
