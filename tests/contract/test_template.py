@@ -182,6 +182,20 @@ def test_a_lost_wake_up_is_found_after_the_first_one_could_have_come() -> None:
     assert each == "rate(1 minute)" and timedelta(seconds=30) < LOST_AFTER <= timedelta(minutes=1)
 
 
+def test_who_fills_its_own_queue_is_not_stopped_as_a_loop_and_no_other_may_loop() -> None:
+    """Lambda stops a function that has led to itself through SQS some 16 times; the other ways lead through the table's stream."""
+    looping = {name for name, one in functions().items() if one.get("RecursiveLoop") == "Allow"}
+    refilling = {name for name, one in functions().items() if "CHECK_QUEUE_URL" in variables(one) and one.get("Events")}
+    own = {name for name in refilling if queue_function("CheckQueue") == functions()[name]["CodeUri"].removeprefix("functions/")}
+    assert looping == own == {"CheckResourceFunction"}
+
+
+def test_every_function_is_traced_unless_the_stack_is_told_not_to() -> None:
+    assert template()["Globals"]["Function"]["Tracing"] == "Tracing"
+    assert template()["Parameters"]["Tracing"]["Default"] == "Active"
+    assert not [name for name, one in functions().items() if "Tracing" in one or "Role" in one], "SAM gives the right to each role it makes"
+
+
 def test_the_rule_of_notifications_passes_what_may_be_told() -> None:
     pattern = template()["Resources"]["WorthTellingRule"]["Properties"]["EventPattern"]
     assert set(pattern["detail-type"]) == {one.value for one in ALL}

@@ -39,8 +39,13 @@ Name = Literal[
 
 
 def trace_header() -> str | None:
-    """X-Ray's header of the invocation that is under way; None where Lambda gave none."""
-    return os.environ.get("_X_AMZN_TRACE_ID") or None
+    """X-Ray's header of the invocation that is under way; None where Lambda gave none.
+
+    Without its Lineage, by which Lambda counts how often a function has led to itself: an execution does so with each layer, by intent.
+    Source: docs.aws.amazon.com, Lambda, Use Lambda recursive loop detection to prevent infinite loops.
+    """
+    parts = os.environ.get("_X_AMZN_TRACE_ID", "").split(";")
+    return ";".join(part for part in parts if not part.startswith("Lineage=")) or None
 
 
 class SettingMissingError(OrchestratorError):
