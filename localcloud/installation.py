@@ -22,17 +22,26 @@ def install(cloud: LocalCloud, *, approval_seconds: int = 600, template: Path = 
 
 
 def deploy_orchestrator(
-    cloud: LocalCloud, *, approval_seconds: int = 600, template: Path = TEMPLATE, region: str = STANDBY_REGION
+    cloud: LocalCloud,
+    *,
+    approval_seconds: int = 600,
+    template: Path = TEMPLATE,
+    region: str = STANDBY_REGION,
+    stack_name: str = STACK_NAME,
 ) -> dict[str, str]:
-    """Deploy the orchestrator's stack alone: into a second control Region, say. Gives the stack's outputs."""
+    """Deploy the orchestrator's stack alone: into a second control Region, say. Gives the stack's outputs.
+
+    There it needs a name of its own: the emulator names roles after the stack without the Region, and IAM is one for all Regions, so that
+    the second stack would take the roles from the first.
+    """
     parameters = {
         "ExternalId": _EXTERNAL_ID,
-        "ApprovalPageUrl": cloud.function_url(f"{STACK_NAME}-decide-approval", region),
+        "ApprovalPageUrl": cloud.function_url(f"{stack_name}-decide-approval", region),
         "ApprovalSeconds": str(approval_seconds),
         "FirstCheckSeconds": _FIRST_CHECK_SECONDS,
         "EventArchiveDays": "0",
     }
-    return deploy(cloud, template=template, parameters=parameters, region=region)
+    return deploy(cloud, template=template, stack_name=stack_name, parameters=parameters, region=region)
 
 
 def allow(cloud: LocalCloud, *stacks: dict[str, str]) -> None:
