@@ -1,16 +1,19 @@
 """Ask people to decide.
 
-In:  {"executionId", "taskToken"} from the approval state machine, which waits for the token
+In:  {"executionId", "layer", "taskToken"} from the approval state machine, which waits for the token
 Out: the token is in the table, and the request with what preflight found has gone to the approvers by mail, topic and Slack
 """
+
+from typing import Any
 
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from dr_core import flow
 from dr_core.approval_plan import plan_digest
+from dr_core.approval_rules import is_waited_for
 from dr_core.approvals import link_for, link_signer
 from dr_core.observability import logger, utc_now
-from dr_core.records import ApprovalStatus, Approver
+from dr_core.records import Approver
 from dr_core.settings import setting
 from dr_core.state import table
 from dr_core.triggers import Asked, TokenHeld
@@ -20,15 +23,15 @@ from dr_people.slack import slack
 
 
 @logger.inject_lambda_context(clear_state=True)
-def lambda_handler(event: dict[str, str], _context: LambdaContext) -> None:
+def lambda_handler(event: dict[str, Any], _context: LambdaContext) -> None:
     """Store the token, send the request, and note that it was sent. A repetition sends it again rather than not at all."""
     execution_id = event["executionId"]
     logger.append_keys(execution_id=execution_id)
     state = table().load(execution_id)
-    if state is None or state.approval is None or state.approval.status is not ApprovalStatus.PENDING:
+    if state is None or state.approval is None or not is_waited_for(state) or state.approval.layer != event.get("layer", 0):
         logger.info("nothing to decide any more")
         return
-    plan = plan_digest(table().resources(execution_id), table().preflights(execution_id))
+    plan = plan_digest(table().resources(execution_id), table().preflights(execution_id), state.approval.layer)
     flow.follow(table(), state, TokenHeld(event["taskToken"], plan), utc_now)
     approval = table().approval(execution_id)
     context = load_context(table(), execution_id)

@@ -16,6 +16,7 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from dr_core.arrivals import arrived
 from dr_core.observability import logger
+from dr_core.records import ApprovalStatus
 from dr_core.state import table
 
 if TYPE_CHECKING:
@@ -31,16 +32,16 @@ def sfn() -> "SFNClient":
 
 
 def settle_one(record: SQSRecord) -> None:
-    """Answer the wait. A token that is gone was answered before, or timed out: the table holds the truth either way."""
+    """Answer the waits that are decided. A token that is gone was answered before, or timed out: the table holds the truth either way."""
     execution_id = arrived(record.body).execution_id
-    approval = table().approval(execution_id)
-    if approval is None or approval.task_token is None:
-        return
     gone = (sfn().exceptions.TaskTimedOut, sfn().exceptions.TaskDoesNotExist, sfn().exceptions.InvalidToken)
-    try:
-        sfn().send_task_success(taskToken=approval.task_token, output=json.dumps({"status": approval.status}))
-    except gone as error:
-        logger.info("wait already over", extra={"error_code": error.response["Error"]["Code"]})
+    for approval in table().approvals(execution_id):
+        if approval.status is ApprovalStatus.PENDING or approval.task_token is None:
+            continue
+        try:
+            sfn().send_task_success(taskToken=approval.task_token, output=json.dumps({"status": approval.status}))
+        except gone as error:
+            logger.info("wait already over", extra={"error_code": error.response["Error"]["Code"]})
 
 
 @logger.inject_lambda_context(clear_state=True)

@@ -1,7 +1,7 @@
 """Begin to wait for people.
 
 In:  Approval Requested (bus -> queue, or sent again by the sweep)
-Out: the approval state machine runs, one for each execution
+Out: the approval state machine runs, one for each execution and each of its layers that waits for people
 """
 
 import json
@@ -31,11 +31,14 @@ def sfn() -> "SFNClient":
 
 
 def start_one(record: SQSRecord) -> None:
-    """Start the state machine under the execution's own name: a second delivery finds it there."""
-    execution_id = arrived(record.body).execution_id
+    """Start the state machine under the execution's own name, with the layer that waits: a second delivery finds it there."""
+    wake_up = arrived(record.body)
+    execution_id, layer = wake_up.execution_id, wake_up.layer
+    name = f"{execution_id}-layer-{layer}" if layer else execution_id
+    asked = json.dumps({"executionId": execution_id, "layer": layer})
     machine = setting("APPROVAL_STATE_MACHINE_ARN")
     try:
-        sfn().start_execution(stateMachineArn=machine, name=execution_id, input=json.dumps({"executionId": execution_id}))
+        sfn().start_execution(stateMachineArn=machine, name=name, input=asked)
     except sfn().exceptions.ExecutionAlreadyExists:
         logger.info("approval already started")
 

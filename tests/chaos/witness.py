@@ -14,7 +14,6 @@ from datetime import datetime
 from typing import Any, Final
 
 from dr_core.items import (
-    APPROVAL_SK,
     EXECUTION_SK,
     ApprovalItem,
     CallsItem,
@@ -118,10 +117,14 @@ class Seen:
         return found
 
     def approval(self, execution_id: str) -> Approval:
-        """The approval, whatever its status."""
-        found = self.records[APPROVAL_SK]
-        assert isinstance(found, Approval) and execution_id == self.id
-        return found
+        """The approval that is waited for, or else the last one that was; whatever its status."""
+        return [one for one in self.approvals(execution_id) if one.opened_at is not None or not one.layer][-1]
+
+    def approvals(self, execution_id: str) -> tuple[Approval, ...]:
+        """The execution's approval and those before its layers, by the layers' numbers."""
+        assert execution_id == self.id
+        found = [record for record in list(self.records.values()) if isinstance(record, Approval)]
+        return tuple(sorted(found, key=lambda approval: approval.layer))
 
     def layers(self, execution_id: str) -> tuple[Layer, ...]:
         """All layers in order of their numbers."""

@@ -27,7 +27,7 @@ E, L, R, A = ExecutionStatus, LayerStatus, ResourceStatus, ApprovalStatus
 
 EXECUTION_PATHS = {
     E.PENDING_APPROVAL: {E.RUNNING, E.REJECTED, E.EXPIRED, E.CANCELLED},
-    E.RUNNING: {E.PAUSED, E.FAILED, E.CANCELLING, E.SUCCEEDED, E.SUCCEEDED_WITH_FAILURES},
+    E.RUNNING: {E.PENDING_APPROVAL, E.PAUSED, E.FAILED, E.CANCELLING, E.SUCCEEDED, E.SUCCEEDED_WITH_FAILURES},
     E.PAUSED: {E.RUNNING, E.CANCELLING, E.ABANDONED},
     E.FAILED: {E.RUNNING, E.CANCELLING, E.ABANDONED},
     E.CANCELLING: {E.CANCELLED},
@@ -59,6 +59,9 @@ class Stored(Protocol):
 
     def approval(self, execution_id: str) -> Approval:
         """The approval, whatever its status."""
+
+    def approvals(self, execution_id: str) -> tuple[Approval, ...]:
+        """The execution's approval and those before its layers, by the layers' numbers."""
 
     def layers(self, execution_id: str) -> tuple[Layer, ...]:
         """All layers in order of their numbers."""
@@ -119,6 +122,9 @@ class Watch:
             return
         assert after.status in LAYER_PATHS[before.status], f"{before.status} -> {after.status}"
         if before.status is L.PENDING:
+            if after.approval_seconds is not None and self.opened:
+                granted = [one.layer for one in self.table.approvals(execution_id) if one.status is A.APPROVED]
+                assert after.number in granted, "I14: a layer opens before its approval"
             self.opened[after.number] += 1
         elif after.status is L.RUNNING:
             assert after.epoch == before.epoch + 1, "a layer is re-opened in a new epoch only"
@@ -254,6 +260,8 @@ def name_of(record: Record) -> str:
     """The record's name, as the replay has it."""
     if isinstance(record, Resource):
         return f"resource {record.id}"
+    if isinstance(record, Approval) and record.layer:
+        return f"approval {record.layer}"
     return f"layer {record.number}" if isinstance(record, Layer) else type(record).__name__.lower()
 
 
@@ -266,7 +274,11 @@ def stored_statuses(table: Stored, execution_id: str) -> dict[str, str]:
     """The status of each record, by a name for it."""
     return {
         "execution": table.execution(execution_id).status,
-        "approval": table.approval(execution_id).status,
+        **{
+            f"approval {one.layer}" if one.layer else "approval": one.status
+            for one in table.approvals(execution_id)
+            if not one.layer or one.votes or one.reminded or one.status is not A.PENDING
+        },
         **{f"layer {layer.number}": layer.status for layer in table.layers(execution_id) if layer.status is not L.PENDING},
         **{f"resource {r.id}": r.status for r in table.resources(execution_id) if (r.attempt or r.status is not R.PENDING)},
     }

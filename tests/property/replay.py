@@ -11,8 +11,17 @@ def _execution(_: Mapping[str, object]) -> str:
     return "execution"
 
 
-def _approval(_: Mapping[str, object]) -> str:
-    return "approval"
+def _approval(fields: Mapping[str, object]) -> str:
+    return f"approval {fields['layer']}" if "layer" in fields else "approval"
+
+
+def _asked(fields: Mapping[str, object]) -> str:
+    """Before a layer it is the execution that begins to wait."""
+    return "execution" if "layer" in fields else "approval"
+
+
+def _waits(fields: Mapping[str, object]) -> str:
+    return "PENDING_APPROVAL" if "layer" in fields else "PENDING"
 
 
 def _layer(fields: Mapping[str, object]) -> str:
@@ -49,8 +58,9 @@ MEANING: Mapping[DetailType, tuple[Told, Told]] = {
     DetailType.EXECUTION_EXPIRED: (_execution, _outcome),
     DetailType.EXECUTION_ABANDONED: (_execution, _outcome),
     DetailType.PREFLIGHT_COMPLETED: (_execution, _always("PENDING_APPROVAL")),
-    DetailType.APPROVAL_REQUESTED: (_approval, _always("PENDING")),
+    DetailType.APPROVAL_REQUESTED: (_asked, _waits),
     DetailType.APPROVAL_SENT: (_approval, _always("PENDING")),
+    DetailType.APPROVAL_REMINDER: (_approval, _always("PENDING")),
     DetailType.VOTE_RECORDED: (_approval, _always("PENDING")),
     DetailType.APPROVAL_BYPASSED: (_approval, _always("PENDING")),
     DetailType.APPROVAL_GRANTED: (_approval, _always("APPROVED")),

@@ -39,6 +39,7 @@ def scenarios(
     policies: tuple[str, ...] = POLICIES,
     timeouts: tuple[int, ...] = (10, 60, 600),
     most_layers: int = 3,
+    approvals: tuple[bool, ...] = (False,),
 ) -> Scenario:
     """A few layers, numbered with gaps, of a few resources each."""
     layers, scripts, number = [], {}, 0
@@ -56,5 +57,6 @@ def scenarios(
             )
             resources.append(resource)
         policy = draw(st.sampled_from(policies))
-        layers.append(LayerPlan(number, tuple(resources), policy, draw(st.integers(0, 2))))  # type: ignore[arg-type]
+        waits = draw(st.sampled_from(approvals))
+        layers.append(LayerPlan(number, tuple(resources), policy, draw(st.integers(0, 2)), waits))  # type: ignore[arg-type]
     return Scenario(tuple(layers), scripts)

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dr_core.commands import Command, NotAllowedError
-from dr_core.records import Approval, Kind, Resource
+from dr_core.records import Kind, Resource
 from dr_core.takeover import LockHeld, Replica, take_over, tidied
 from tests.property.invariants import Watch, check_layers, check_timers
 from tests.property.scenarios import Scenario, acts, scenarios
@@ -70,9 +70,8 @@ def replica(table: MemoryTable) -> Replica:
         lock = table.records.get(("", Kind.LOCK, region))
         assert lock is None or isinstance(lock, Lock)
         locks[region] = LockHeld(lock.owner, lock.fence) if lock else None
-    approval = table.records.get((ONE, Kind.APPROVAL, ""))
-    assert approval is None or isinstance(approval, Approval)
-    return Replica(table.execution(ONE), table.layers(ONE), table.resources(ONE), approval, locks)
+    approvals = {one.layer: one for one in table.approvals(ONE)}
+    return Replica(table.execution(ONE), table.layers(ONE), table.resources(ONE), approvals, locks)
 
 
 def take(simulation: Simulation) -> None:

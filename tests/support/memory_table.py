@@ -5,6 +5,7 @@ from dataclasses import dataclass, field, fields, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, Literal, TypeVar
 
+from dr_core import approval_rules
 from dr_core.phases import Mode, Phase
 from dr_core.records import (
     Approval,
@@ -78,7 +79,8 @@ class MemoryTable:
         yield
         execution = self.execution(execution_id)
         yield
-        approval = self.approval(execution_id) if execution.status is ExecutionStatus.PENDING_APPROVAL else None
+        layer = State(execution, layers).approval_layer()
+        approval = None if layer is None else self._get(Approval, execution_id, Kind.APPROVAL, str(layer or ""))
         return State(execution, layers, self.resources(execution_id, execution.current_layer), approval)
 
     def load_resource(self, execution_id: str, resource_id: str) -> State:
@@ -90,8 +92,12 @@ class MemoryTable:
         return self._get(Execution, execution_id, Kind.EXECUTION)
 
     def approval(self, execution_id: str) -> Approval:
-        """The approval, whatever its status."""
-        return self._get(Approval, execution_id, Kind.APPROVAL)
+        """The approval that is waited for, or else the last one that was; whatever its status."""
+        return [one for one in self.approvals(execution_id) if one.opened_at is not None or not one.layer][-1]
+
+    def approvals(self, execution_id: str) -> tuple[Approval, ...]:
+        """The execution's approval and those before its layers, by the layers' numbers."""
+        return tuple(sorted(self._all(Approval, execution_id), key=lambda approval: approval.layer))
 
     def layers(self, execution_id: str) -> tuple[Layer, ...]:
         """All layers in order of their numbers."""
@@ -188,6 +194,7 @@ class LayerPlan:
     resources: tuple[ResourcePlan, ...]
     policy: Literal["drain", "failFast", "continue"] = "drain"
     max_failures: int = 0
+    approval: bool = False
 
 
 def resource_id(layer: int, index: int) -> str:
@@ -222,16 +229,19 @@ def begin(
         requested_at=now,
         due_at=now,
     )
-    approval = Approval(ApprovalStatus.PENDING, now + ttl, SHA, "rita", due_at=now)
+    approval = Approval(ApprovalStatus.PENDING, now + ttl, SHA, "rita", due_at=now, opened_at=now)
     table.records.update({key: Lock(execution_id, getattr(lock, "fence", 0) + 1) for key, lock in held.items()})
     table.records[execution_id, Kind.EXECUTION, ""] = execution
     table.records[execution_id, Kind.APPROVAL, ""] = approval
     for plan in layers:
         layer = Layer(plan.number, LayerStatus.PENDING, 0, len(plan.resources), plan.policy, plan.max_failures)
+        layer = replace(layer, approval_seconds=int(ttl.total_seconds()) if plan.approval else None)
         table.records[execution_id, Kind.LAYER, str(plan.number)] = layer
         for index, resource in enumerate(plan.resources):
             record = _resource(plan.number, index, resource)
             table.records[execution_id, Kind.RESOURCE, record.id] = record
+    for one in approval_rules.of_layers(approval, table.layers(execution_id)):
+        table.records[execution_id, Kind.APPROVAL, str(one.layer)] = one
     table._append(execution_id, (Event(DetailType.EXECUTION_REQUESTED),))
     return True
 

@@ -259,7 +259,7 @@ class Ssm:
 def planned(*layers: dict[str, Any], phase: Phase = Phase.INSTANTIATE, ssm: object = None, policy: object = None) -> Plan:
     document = {"layers": list(layers)} | ({"policy": policy} if policy else {})
     manifest = check_manifest(json.dumps(document), FILE, "shop", phase, MODULES)
-    return plan(manifest, FILE, phase, MODULES, Resolver(lambda account, name: ssm, "us-west-2"), OWN)
+    return plan(manifest, FILE, phase, MODULES, Resolver(lambda account, name: ssm, "us-west-2"), OWN, 3600)
 
 
 def test_layers_and_resources_are_ready_to_be_stored() -> None:

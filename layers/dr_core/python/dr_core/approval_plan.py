@@ -11,8 +11,10 @@ from dr_core.records import Resource
 _DECIDED_ON = ("calls", "mayAlsoCall", "irreversible")
 
 
-def plan_digest(resources: Iterable[Resource], documents: Iterable[Mapping[str, Any]]) -> str:
+def plan_digest(resources: Iterable[Resource], documents: Iterable[Mapping[str, Any]], layer: int = 0) -> str:
     """SHA-256, in hexadecimal, over what would be done: each resource as it was resolved, and the calls that preflight planned for it.
+
+    `layer`: the one before which it is decided on, if it is not the whole execution: what was shown for one approval decides no other.
 
     `documents`: the reports as `Table.preflights` gives them; those of other resources do not count, and without one the calls of a
     resource are left open. References to SecureStrings count as references: their values are nobody's to see.
@@ -29,4 +31,5 @@ def plan_digest(resources: Iterable[Resource], documents: Iterable[Mapping[str, 
         }
         for one in sorted(resources, key=lambda one: one.id)
     ]
-    return hashlib.sha256(json.dumps(steps, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
+    decided_on = {"before": layer, "steps": steps} if layer else steps
+    return hashlib.sha256(json.dumps(decided_on, sort_keys=True, separators=(",", ":")).encode()).hexdigest()

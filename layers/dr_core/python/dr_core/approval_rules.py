@@ -3,7 +3,9 @@
 A person counts once, under whatever identity they come; the requester does not count at all; one rejection ends it.
 """
 
-from datetime import datetime
+from collections.abc import Iterable
+from dataclasses import replace
+from datetime import datetime, timedelta
 
 from dr_core.commands import NotAllowedError
 from dr_core.moves import LOST_AFTER, end, on_approval, on_execution, on_layer, text
@@ -17,6 +19,7 @@ from dr_core.records import (
     DetailType,
     Event,
     ExecutionStatus,
+    Layer,
     LayerStatus,
     Move,
     State,
@@ -24,6 +27,9 @@ from dr_core.records import (
 from dr_core.triggers import Asked, Expire, TokenHeld, Vote
 
 _LONGEST_REASON = 500
+# Shares of the time to decide, in %, after which people are reminded; from this one on those too who are asked only then.
+REMINDERS = (25, 50, 75)
+_ESCALATED = 50
 
 # --- who ---
 
@@ -97,6 +103,7 @@ def vote(trigger: Vote, state: State, now: datetime) -> Move:
             "votes": approved,
             "quorum": approval.quorum,
             "breakGlass": ballot.break_glass,
+            **about_layer(approval),
         },
     )
     if ballot.approve and approved < approval.quorum and not ballot.break_glass:
@@ -106,7 +113,7 @@ def vote(trigger: Vote, state: State, now: datetime) -> Move:
     status = ApprovalStatus.APPROVED if ballot.approve else ApprovalStatus.REJECTED
     decided = _cast(approval, votes=votes, status=status, approver=by, reason=why, decided_at=now, due_at=None)
     detail_type = DetailType.APPROVAL_GRANTED if ballot.approve else DetailType.APPROVAL_REJECTED
-    outcome = Event(detail_type, {"approver": by, "channel": ballot.channel, "reason": why})
+    outcome = Event(detail_type, {"approver": by, "channel": ballot.channel, "reason": why, **about_layer(approval)})
     if not ballot.break_glass:
         return Move((decided,), (recorded, outcome))
     bypassed = Event(
@@ -164,6 +171,29 @@ def _cast(approval: Approval, **values: object) -> Change:
 # --- asking ---
 
 
+def of_layers(approval: Approval, layers: Iterable[Layer]) -> list[Approval]:
+    """The approvals before layers: the same people decide, and nobody is asked yet. Before the first layer the execution's own counts."""
+    later = sorted((layer for layer in layers), key=lambda layer: layer.number)[1:]
+    return [replace(approval, layer=one.number, opened_at=None, due_at=None) for one in later if one.approval_seconds is not None]
+
+
+def opened(approval: Approval, seconds: int, now: datetime) -> Change:
+    """The layer's approval is waited for from now on; nobody has been asked, whoever was asked elsewhere before."""
+    waited = {"opened_at": now, "expires_at": now + timedelta(seconds=seconds), "due_at": now, "reminded": 0}
+    return on_approval(approval, **waited, asked_at=None, task_token=None)
+
+
+def is_waited_for(state: State) -> bool:
+    """Whether people decide on the approval of the snapshot now."""
+    waits = state.execution.status is ExecutionStatus.PENDING_APPROVAL
+    return waits and state.approval is not None and state.approval.status is ApprovalStatus.PENDING
+
+
+def about_layer(approval: Approval) -> dict[str, object]:
+    """What an event says of the layer that waits; nothing for the approval of the execution itself."""
+    return {"layer": approval.layer} if approval.layer else {}
+
+
 def is_being_asked(approval: Approval) -> bool:
     """Whether people have been, or are just being, shown what they decide on."""
     return approval.asked_at is not None or approval.plan_sha256 is not None
@@ -177,7 +207,7 @@ def show(approval: Approval, plan_sha256: str) -> Change:
 def hold_token(trigger: TokenHeld, state: State) -> Move | None:
     """Keep the token with which the state machine waits."""
     approval = state.approval
-    if approval is None or approval.status is not ApprovalStatus.PENDING:
+    if approval is None or not is_waited_for(state):
         return None
     if approval.plan_sha256 or not trigger.plan_sha256:
         return Move((on_approval(approval, task_token=trigger.task_token),))
@@ -188,10 +218,36 @@ def hold_token(trigger: TokenHeld, state: State) -> Move | None:
 def note_asked(trigger: Asked, state: State, now: datetime) -> Move | None:
     """The request has gone out."""
     approval = state.approval
-    if approval is None or approval.status is not ApprovalStatus.PENDING or approval.asked_at is not None:
+    if approval is None or not is_waited_for(state) or approval.asked_at is not None:
         return None
-    sent = (Event(DetailType.APPROVAL_SENT, {"channels": list(trigger.sent)}),) if trigger.sent else ()
-    return Move((on_approval(approval, asked_at=now, due_at=approval.expires_at),), sent)
+    # Whoever is asked late is not reminded at once of what they have just read.
+    reminded = max((share for share in REMINDERS if now >= _at(approval, share)), default=0)
+    due_at = _next_due(replace(approval, reminded=reminded))
+    fields = {"channels": list(trigger.sent), **about_layer(approval)}
+    sent = (Event(DetailType.APPROVAL_SENT, fields),) if trigger.sent else ()
+    return Move((on_approval(approval, asked_at=now, due_at=due_at, reminded=reminded),), sent)
+
+
+def _at(approval: Approval, share: int) -> datetime:
+    """When `share` % of the time are over; of approvals of earlier versions it is not known when they began, and nobody is reminded."""
+    if approval.opened_at is None:
+        return approval.expires_at
+    return approval.opened_at + (approval.expires_at - approval.opened_at) * share / 100
+
+
+def _next_due(approval: Approval) -> datetime:
+    return min((_at(approval, share) for share in REMINDERS if share > approval.reminded), default=approval.expires_at)
+
+
+def _remind(approval: Approval, now: datetime) -> Move | None:
+    """People are reminded when a share of the time is over: once for each, and of several that went by unseen, of the last alone."""
+    share = max((share for share in REMINDERS if share > approval.reminded and now >= _at(approval, share)), default=None)
+    if share is None or approval.asked_at is None:
+        return None
+    change = on_approval(approval, reminded=share, due_at=_next_due(replace(approval, reminded=share)))
+    fields = {"share": share, "expiresAt": text(approval.expires_at), "escalated": share >= _ESCALATED, **about_layer(approval)}
+    expected = {**change.expected, "reminded": approval.reminded}
+    return Move((Change(change.kind, change.key, expected, change.values),), (Event(DetailType.APPROVAL_REMINDER, fields),))
 
 
 # --- the end ---
@@ -200,12 +256,12 @@ def note_asked(trigger: Asked, state: State, now: datetime) -> Move | None:
 def expire(trigger: Expire, state: State, now: datetime) -> Move | None:
     """Nobody decided in time, or what was to be decided is no more."""
     approval = state.approval
-    if approval is None or approval.status is not ApprovalStatus.PENDING:
+    if approval is None or not is_waited_for(state):
         return None
     why = {"reason": trigger.reason} if trigger.reason else {}
     return Move(
         (on_approval(approval, status=ApprovalStatus.EXPIRED, decided_at=now, due_at=None, **why),),
-        (Event(DetailType.APPROVAL_EXPIRED, {"expiresAt": text(approval.expires_at), **why}),),
+        (Event(DetailType.APPROVAL_EXPIRED, {"expiresAt": text(approval.expires_at), **why, **about_layer(approval)}),),
     )
 
 
@@ -215,18 +271,21 @@ def follow(state: State, now: datetime) -> Move | None:
     if approval is None or first is None:
         return None
     if approval.status is ApprovalStatus.PENDING:
-        return expire(Expire(), state, now) if now >= approval.expires_at else None
+        return expire(Expire(), state, now) if now >= approval.expires_at else _remind(approval, now)
     if approval.status is ApprovalStatus.APPROVED:
+        started = {} if approval.layer else {"started_at": now}
+        goes_on = DetailType.EXECUTION_RESUMED if approval.layer else DetailType.EXECUTION_STARTED
+        fields = {"actor": approval.approver, "reason": approval.reason} if approval.layer else {"layersTotal": execution.layers_total}
         return Move(
             (
                 on_execution(
-                    execution, status=ExecutionStatus.RUNNING, current_layer=first.number, started_at=now, due_at=now + LOST_AFTER
+                    execution, status=ExecutionStatus.RUNNING, current_layer=first.number, due_at=now + LOST_AFTER, **started
                 ),
                 on_approval(approval),
                 on_layer(first, status=LayerStatus.RUNNING, started_at=now),
             ),
             (
-                Event(DetailType.EXECUTION_STARTED, {"layersTotal": execution.layers_total}),
+                Event(goes_on, fields),
                 Event(DetailType.LAYER_STARTED, {"layer": first.number, "epoch": first.epoch, "resources": first.total}),
             ),
         )
@@ -236,6 +295,8 @@ def follow(state: State, now: datetime) -> Move | None:
     else:
         status, detail_type = ExecutionStatus.EXPIRED, DetailType.EXECUTION_EXPIRED
         why = approval.reason or _nobody_decided(approval)
+    if approval.layer:
+        why = f"before layer {approval.layer}: {why}; what stands in the layers before it was carried out, and stays as it is"
     return Move((*end(execution, status, now, why), on_approval(approval)), (Event(detail_type, {"outcome": status, "reason": why}),))
 
 

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING
 import boto3
 from botocore.exceptions import ClientError
 
-from dr_core import flow
+from dr_core import approval_rules, flow
 from dr_core.approval_plan import plan_digest
 from dr_core.commands import NotAllowedError
 from dr_core.errors import OrchestratorError
 from dr_core.observability import logger, utc_now
-from dr_core.records import Approval, ApprovalStatus, Execution
+from dr_core.records import Approval, Execution
 from dr_core.settings import setting
 from dr_core.state import Once, Table, table
 from dr_core.triggers import Expire, Vote
@@ -47,7 +47,7 @@ class Votes:
                 raise NotAllowedError(f"there is no execution {execution_id}")
             if not flow.at_home(self.table, state):
                 raise NotAllowedError(f"this execution is at home in {state.execution.home_region}: decide on it there")
-            if state.approval is not None and state.approval.status is ApprovalStatus.PENDING:
+            if state.approval is not None and approval_rules.is_waited_for(state):
                 changed = self._changed(state.execution, state.approval)
                 if changed:
                     flow.follow(self.table, state, Expire(changed), self.clock)
@@ -55,9 +55,8 @@ class Votes:
                 if any(self.table.is_used(one.key) for one in once):
                     raise NotAllowedError("this link has been used before: it is good for one vote")
             if flow.follow(self.table, state, vote, self.clock, once) is not None:
-                found = self.table.approval(execution_id)
-                assert found is not None  # it was just written, and nothing deletes
-                return found
+                layer = state.approval.layer if state.approval else 0
+                return next(one for one in self.table.approvals(execution_id) if one.layer == layer)
         raise OrchestratorError(f"the approval of execution {execution_id} moved {_TRIES} times while a vote was cast")
 
     def _changed(self, execution: Execution, approval: Approval) -> str:
@@ -72,7 +71,8 @@ class Votes:
         if approval.plan_sha256 is not None:
             resources = self.table.resources(execution.id)
             # Reports that came only after people had been asked change nothing of what they were asked.
-            as_asked = {plan_digest(resources, self.table.preflights(execution.id)), plan_digest(resources, ())}
+            found = self.table.preflights(execution.id)
+            as_asked = {plan_digest(resources, documents, approval.layer) for documents in (found, ())}
             if approval.plan_sha256 not in as_asked:
                 return "the plan was changed after it was shown"
         return ""

@@ -101,15 +101,16 @@ def _cancel(trigger: Command, state: State, now: datetime) -> Move:
     if state.execution.status is not ExecutionStatus.PENDING_APPROVAL:
         change = on_execution(state.execution, status=ExecutionStatus.CANCELLING, due_at=now + LOST_AFTER, outcome_detail=why)
         return Move((change,), (Event(DetailType.EXECUTION_CANCELLING, _by(trigger)),))
-    if state.approval is None or state.approval.status is not ApprovalStatus.PENDING:
+    approval = state.approval
+    if approval is None or approval.status is not ApprovalStatus.PENDING:
         raise NotAllowedError("the approval has just been decided: cancel again in a moment")
     return Move(
         (
             *end(state.execution, ExecutionStatus.CANCELLED, now, why),
-            on_approval(state.approval, status=ApprovalStatus.EXPIRED, decided_at=now, due_at=None, reason=why),
+            on_approval(approval, status=ApprovalStatus.EXPIRED, decided_at=now, due_at=None, reason=why),
         ),
         (
-            Event(DetailType.APPROVAL_EXPIRED, _by(trigger)),
+            Event(DetailType.APPROVAL_EXPIRED, {**_by(trigger), **({"layer": approval.layer} if approval.layer else {})}),
             Event(DetailType.EXECUTION_CANCELLED, {"outcome": ExecutionStatus.CANCELLED, **_by(trigger)}),
         ),
     )

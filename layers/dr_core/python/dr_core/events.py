@@ -158,6 +158,7 @@ class WakeUp(BaseModel):
     resource_id: str = ""
     attempt: int = 0
     check_no: int = 0
+    layer: int = 0
     application: str = ""
     phase: str = ""
     occurred_at: datetime | None = None

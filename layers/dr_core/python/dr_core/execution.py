@@ -26,12 +26,14 @@ from dr_core.moves import (
     move_of,
     next_attempt,
     of_lost_region,
+    on_approval,
     on_execution,
     on_layer,
     on_resource,
     text,
 )
 from dr_core.records import (
+    Approval,
     ApprovalStatus,
     Change,
     DetailType,
@@ -73,12 +75,14 @@ def lost_wake_ups(state: State, now: datetime) -> tuple[Event, ...]:
     execution, approval = state.execution, state.approval
     lost = []
     before_approval = execution.status in (ExecutionStatus.PLANNING, ExecutionStatus.PENDING_APPROVAL)
-    if before_approval and execution.preflight_at is None and now >= execution.requested_at + LOST_AFTER:
+    if before_approval and not execution.current_layer and execution.preflight_at is None and now >= execution.requested_at + LOST_AFTER:
         lost.append(Event(DetailType.EXECUTION_REQUESTED))
     unasked = approval is not None and approval.status is ApprovalStatus.PENDING and approval.asked_at is None
     preflight_due = execution.preflight_at or execution.requested_at + PREFLIGHT_WITHIN
+    if approval is not None and approval.layer:
+        preflight_due = approval.opened_at or now
     if execution.status is ExecutionStatus.PENDING_APPROVAL and unasked and now >= preflight_due + LOST_AFTER:
-        lost.append(Event(DetailType.APPROVAL_REQUESTED))
+        lost.append(Event(DetailType.APPROVAL_REQUESTED, approval_rules.about_layer(approval) if approval else {}))
     for resource in state.resources:
         if not is_overdue(execution, resource, now):
             continue
@@ -145,7 +149,7 @@ def _(trigger: Preflown, state: State, now: datetime) -> Move | None:
     if execution.status is ExecutionStatus.PLANNING:
         why = f"dry run: {trigger.calls} calls planned, {trigger.errors} errors and {trigger.warnings} warnings found, nothing changed"
         return _end_dry_run(state, ExecutionStatus.SUCCEEDED, DetailType.EXECUTION_COMPLETED, why, now, completed, preflight_at=now)
-    if execution.status is not ExecutionStatus.PENDING_APPROVAL or approval is None:
+    if execution.status is not ExecutionStatus.PENDING_APPROVAL or approval is None or approval.layer:
         return None
     # Two that look at once have both read that nobody has: one of them tells.
     first = on_execution(execution)
@@ -230,6 +234,8 @@ def _close(state: State, layer: Layer, now: datetime) -> Move | None:
             ),
         )
     following = state.next_layer()
+    if following is not None and following.approval_seconds is not None and state.approval is not None:
+        return _ask_before(state.execution, closed, completed, following, state.approval, now)
     if following is not None:
         return Move(
             (
@@ -253,6 +259,16 @@ def _close(state: State, layer: Layer, now: datetime) -> Move | None:
             Event(DetailType.EXECUTION_COMPLETED, {"outcome": outcome, "rtoSeconds": round(seconds, 3)}),
         ),
     )
+
+
+def _ask_before(execution: Execution, closed: Change, completed: Event, following: Layer, approval: Approval, now: datetime) -> Move:
+    """The layer that follows waits for people; the locks stay held. What they decided before a takeover still counts."""
+    waits = on_execution(execution, status=ExecutionStatus.PENDING_APPROVAL, due_at=now + LOST_AFTER)
+    asked = on_approval(approval)
+    if approval.status is ApprovalStatus.PENDING:
+        asked = approval_rules.opened(approval, following.approval_seconds or 0, now)
+    requested = Event(DetailType.APPROVAL_REQUESTED, {"layer": following.number})
+    return Move((waits, closed, asked), (completed, requested))
 
 
 def _is_tripped(state: State, layer: Layer) -> bool:

@@ -6,6 +6,7 @@
 | EXEC#<id> | LAYER#<number> | a layer |
 | EXEC#<id> | RES#<layer>-<index> | a resource |
 | EXEC#<id> | APPR | the approval |
+| EXEC#<id> | APPR#<layer> | the approval before a layer |
 | EXEC#<id> | EVT#<ulid> | an event: outbox and audit trail |
 | EXEC#<id> | PREFLIGHT#<layer>-<index> | what preflight found of a resource, and the calls that its act would make |
 | EXEC#<id> | CALLS#<layer>-<index>#<ulid> | the AWS calls of one claim or check of a resource |
@@ -203,6 +204,7 @@ class LayerItem(Item):
     ended_at = MomentAttribute(null=True)
     round = NumberAttribute(default=0)
     pardoned = NamesAttribute(null=True)
+    approval_seconds = NumberAttribute(null=True)
 
 
 class ResourceItem(DueItem):
@@ -258,6 +260,9 @@ class ApprovalItem(DueItem):
     approver = UnicodeAttribute(null=True)
     reason = UnicodeAttribute(default="")
     decided_at = MomentAttribute(null=True)
+    layer = NumberAttribute(default=0)
+    opened_at = MomentAttribute(null=True)
+    reminded = NumberAttribute(default=0)
 
 
 class LockItem(Item):

@@ -121,6 +121,9 @@ class Layer(_Model):
         description='objects with "action", "resourceName" and "parameters"; they run in parallel',
     )
     policy: Policy | None = Field(None, description='such as {"onFailure": "failFast"}; without it, the manifest\'s own')
+    approval: bool = Field(
+        False, description="true or false: whether people must approve before it opens; the first layer has the execution's own approval"
+    )
 
 
 class Manifest(_Model):

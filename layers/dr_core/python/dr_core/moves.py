@@ -55,7 +55,8 @@ def on_resource(resource: Resource, **values: object) -> Change:
 
 def on_approval(approval: Approval, **values: object) -> Change:
     """A change of the approval, bound to the manifest that it is for."""
-    return Change(Kind.APPROVAL, "", {"status": approval.status, "manifest_sha256": approval.manifest_sha256}, values)
+    key = str(approval.layer) if approval.layer else ""
+    return Change(Kind.APPROVAL, key, {"status": approval.status, "manifest_sha256": approval.manifest_sha256}, values)
 
 
 def released(execution: Execution, now: datetime) -> dict[str, object]:

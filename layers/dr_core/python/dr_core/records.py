@@ -161,6 +161,7 @@ class Layer:
     """Resources that run in parallel. `epoch` rises each time a person re-opens the layer, `round` each time resources are requested.
 
     `pardoned`: the ids of the resources whose failures a person knew of when they retried others: they no longer trip a fail-fast layer.
+    `approval_seconds`: how long people have to decide before it opens; None if nobody is asked.
     """
 
     number: int
@@ -173,6 +174,7 @@ class Layer:
     ended_at: datetime | None = None
     round: int = 0
     pardoned: frozenset[str] | None = None
+    approval_seconds: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -268,11 +270,13 @@ class Ballot:
 
 @dataclass(frozen=True, slots=True)
 class Approval:
-    """The decision on an execution. `asked_at` is set once the request has gone out; `task_token` lets the state machine go on.
+    """The decision on an execution, or before one of its layers. `asked_at` is set once the request has gone out; `task_token` lets the state machine go on.
 
     `approvers`: who may decide, as configured when it was requested; empty means whoever a channel lets in. `quorum`: how many of them
     must approve. `plan_sha256`: of the plan that people are shown (`approval_plan.plan_digest`), None until there is something to show.
-    `approver` and `reason` are of those whose votes decided it.
+    `approver` and `reason` are of those whose votes decided it. `layer`: the number of the layer that waits for it, 0 for the execution
+    itself. `opened_at`: since when it is waited for, None until then; `reminded`: the last share of its time, in %, at which people were
+    reminded.
     """
 
     status: ApprovalStatus
@@ -289,11 +293,14 @@ class Approval:
     reason: str = ""
     decided_at: datetime | None = None
     due_at: datetime | None = None
+    layer: int = 0
+    opened_at: datetime | None = None
+    reminded: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """A snapshot of one execution: all layers, the resources of the current layer, the approval while it is waited for.
+    """A snapshot of one execution: all layers, the resources of the current layer, the approval that what comes next waits for.
 
     The layers are read before the resources: that order makes closing a layer on its epoch sound.
     """
@@ -311,6 +318,13 @@ class State:
         """The layer that runs after the current one, if there is one."""
         later = [layer for layer in self.layers if layer.number > self.execution.current_layer]
         return min(later, key=lambda layer: layer.number, default=None)
+
+    def approval_layer(self) -> int | None:
+        """The layer whose approval is `approval`: 0 for that of the execution itself; None if nothing that comes next waits for one."""
+        if self.execution.current_layer == 0:
+            return 0 if self.execution.status is ExecutionStatus.PENDING_APPROVAL else None
+        following = None if self.execution.status.is_terminal else self.next_layer()
+        return following.number if following is not None and following.approval_seconds is not None else None
 
     def resource(self, resource_id: str) -> Resource | None:
         """The resource with that id, if the snapshot holds it."""
@@ -331,7 +345,8 @@ class Kind(StrEnum):
 class Change:
     """Set `values` on one record if it has the `expected` ones; a value of None means that the attribute is absent.
 
-    `key`: the layer's number or the resource's id as text, the Region for a lock, empty for the execution and its approval.
+    `key`: the layer's number or the resource's id as text, the Region for a lock, empty for the execution and its approval; for the
+    approval of a layer the layer's number as text.
     With no values it is only a condition.
     """
 
@@ -378,6 +393,7 @@ class DetailType(StrEnum):
     RTO_MISSED = "RTO Missed"
     APPROVAL_REQUESTED = "Approval Requested"
     APPROVAL_SENT = "Approval Sent"
+    APPROVAL_REMINDER = "Approval Reminder"
     APPROVAL_BYPASSED = "Approval Bypassed"
     VOTE_RECORDED = "Vote Recorded"
     APPROVAL_GRANTED = "Approval Granted"

@@ -18,7 +18,7 @@ from pynamodb.expressions.condition import Condition
 from pynamodb.expressions.update import Action
 from pynamodb.transactions import TransactWrite
 
-from dr_core import events
+from dr_core import approval_rules, events
 from dr_core.calls import Call
 from dr_core.errors import OrchestratorError, Problem
 from dr_core.items import (
@@ -163,7 +163,8 @@ class Table:
         except DoesNotExist:
             return None
         # Of a replica the approval may not have come.
-        approval = self.approval(execution_id) if execution.status is ExecutionStatus.PENDING_APPROVAL else None
+        layer = State(execution, tuple(layers)).approval_layer()
+        approval = None if layer is None else self._approval(execution_id, layer)
         resources = self.resources(execution_id, execution.current_layer) if execution.current_layer else ()
         return State(execution, tuple(layers), resources, approval)
 
@@ -184,11 +185,20 @@ class Table:
         return State(record_of(Execution, execution, id=execution_id), resources=(record_of(Resource, resource),))
 
     def approval(self, execution_id: str) -> Approval | None:
-        """The approval, whatever its status."""
+        """The approval that is waited for, or else the last one that was; whatever its status."""
+        opened = [one for one in self.approvals(execution_id) if one.opened_at is not None or not one.layer]
+        return opened[-1] if opened else None
+
+    def _approval(self, execution_id: str, layer: int) -> Approval | None:
         try:
-            return record_of(Approval, ApprovalItem.get(_pk(execution_id), APPROVAL_SK, consistent_read=True))
+            return record_of(Approval, ApprovalItem.get(_pk(execution_id), _approval_sk(layer), consistent_read=True))
         except DoesNotExist:
             return None
+
+    def approvals(self, execution_id: str) -> tuple[Approval, ...]:
+        """The execution's approval and those before its layers, by the layers' numbers; also those that nobody is asked for yet."""
+        found = ApprovalItem.query(_pk(execution_id), ApprovalItem.sk.startswith(APPROVAL_SK), consistent_read=True)
+        return tuple(record_of(Approval, item) for item in found)
 
     def refusal(self, execution_id: str) -> Refusal | None:
         """The refusal of the request with that id, if it was refused."""
@@ -315,7 +325,7 @@ class Table:
         layers = tuple(record_of(Layer, item) for item in found)
         regions = (execution.source_region, execution.target_region)
         locks = {region: self._held(execution, self._lock(execution.application, region)) for region in regions}
-        return Replica(execution, layers, self.resources(execution_id), self.approval(execution_id), locks)
+        return Replica(execution, layers, self.resources(execution_id), {one.layer: one for one in self.approvals(execution_id)}, locks)
 
     def _held(self, execution: Execution, lock: LockItem | None) -> LockHeld | None:
         if lock is None:
@@ -396,8 +406,8 @@ class Table:
                 transaction.save(new, condition=condition)
             transaction.condition_check(RefusalItem, pk, REFUSAL_SK, condition=RefusalItem.pk.does_not_exist())
             transaction.save(_item(ExecutionItem, execution, pk, EXECUTION_SK), condition=ExecutionItem.pk.does_not_exist())
-            if approval is not None:
-                transaction.save(_item(ApprovalItem, approval, pk, APPROVAL_SK, execution.home_region))
+            for one in [approval, *approval_rules.of_layers(approval, layers)] if approval is not None else ():
+                transaction.save(_item(ApprovalItem, one, pk, _approval_sk(one.layer), execution.home_region))
             for layer in layers:
                 transaction.save(_item(LayerItem, layer, pk, f"LAYER#{layer.number:04d}"))
             if execution.client_token:
@@ -540,6 +550,10 @@ def _pk(execution_id: str) -> str:
     return f"EXEC#{execution_id}"
 
 
+def _approval_sk(layer: int) -> str:
+    return f"{APPROVAL_SK}#{layer:04d}" if layer else APPROVAL_SK
+
+
 def record_of(record: type[R], item: Item, **more: object) -> R:
     """The record that an item holds: attributes and fields have the same names. `more`: what the item's key says."""
     values: dict[str, Any] = dict(more)
@@ -598,7 +612,7 @@ def _where(execution: Execution, change: Change) -> tuple[type[Item], str, str]:
         case Kind.RESOURCE:
             return ResourceItem, pk, f"RES#{change.key}"
         case Kind.APPROVAL:
-            return ApprovalItem, pk, APPROVAL_SK
+            return ApprovalItem, pk, _approval_sk(int(change.key or 0))
         case Kind.LOCK:
             return LockItem, f"LOCK#{execution.application}#{change.key}", "LOCK"
 

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
+from dr_core.approval_rules import opened
 from dr_core.commands import Command, NotAllowedError
 from dr_core.moves import (
     ATTEMPTS_PER_FENCE,
@@ -54,12 +55,14 @@ class LockHeld:
 
 @dataclass(frozen=True, slots=True)
 class Replica:
-    """What this Region holds of an execution: all its layers and resources, the approval, and the locks by Region; None did not come."""
+    """What this Region holds of an execution: all its layers and resources, the approvals by the layer that waits (0: the execution
+    itself), and the locks by Region; None did not come.
+    """
 
     execution: Execution
     layers: tuple[Layer, ...]
     resources: tuple[Resource, ...]
-    approval: Approval | None
+    approvals: Mapping[int, Approval]
     locks: Mapping[str, LockHeld | None]
 
     def inside(self, layer: Layer) -> list[Resource]:
@@ -93,6 +96,8 @@ def take_over(replica: Replica, command: Command, region: str, now: datetime) ->
     locks = _locks(replica)
     if current.number > execution.current_layer and not _has_begun(replica):
         return _ask_again(replica, locks, moved, told, now)
+    if current.approval_seconds is not None and not _is_opened(replica, current):
+        return _ask_before(replica, current, [*locks, *closed], moved, told, now)
     status = execution.status if execution.status in _STAYS else ExecutionStatus.RUNNING
     values: dict[str, object] = {
         "status": status,
@@ -149,6 +154,12 @@ def _has_begun(replica: Replica) -> bool:
     """Whether anything tells that the first layer was opened: then the execution had been approved."""
     layers = any(layer.status is not LayerStatus.PENDING for layer in replica.layers)
     return replica.execution.current_layer > 0 or layers or any(r.attempt or r.status.is_terminal for r in replica.resources)
+
+
+def _is_opened(replica: Replica, layer: Layer) -> bool:
+    """Whether anything tells that the layer was opened: then it had been approved, if it needed that."""
+    begun = any(r.attempt or r.status is not ResourceStatus.PENDING for r in replica.inside(layer))
+    return replica.execution.current_layer >= layer.number or layer.status is not LayerStatus.PENDING or begun
 
 
 def _left_open(replica: Replica, current: Layer | None) -> list[Layer]:
@@ -229,7 +240,7 @@ def _complete(replica: Replica, closed: Iterable[Change], moved: Mapping[str, ob
 
 def _ask_again(replica: Replica, locks: Iterable[Change], moved: Mapping[str, object], told: Event, now: datetime) -> Move:
     """It waits for its approval, or has just got it; who was asked by the lost Region is asked again from here."""
-    approval = replica.approval
+    approval = replica.approvals.get(0)
     if approval is None:
         raise NotAllowedError("its approval has not come here")
     changes = [on_execution(replica.execution, due_at=now, **moved), *locks]
@@ -237,3 +248,23 @@ def _ask_again(replica: Replica, locks: Iterable[Change], moved: Mapping[str, ob
         changes.append(on_approval(approval, asked_at=None, task_token=None, due_at=now))
     fields = {**told.fields, "status": replica.execution.status, "layer": 0}
     return Move(tuple(changes), (Event(told.detail_type, fields),))
+
+
+def _ask_before(
+    replica: Replica, layer: Layer, further: Iterable[Change], moved: Mapping[str, object], told: Event, now: datetime
+) -> Move:
+    """The layer waits for its approval, or is about to; what was decided in the lost Region counts, else people are asked from here."""
+    approval = replica.approvals.get(layer.number)
+    if approval is None:
+        raise NotAllowedError(f"the approval before layer {layer.number} has not come here")
+    waits = ExecutionStatus.PENDING_APPROVAL
+    before = max((other.number for other in replica.layers if other.number < layer.number), default=0)
+    execution = replica.execution
+    values = {"status": waits, "current_layer": before, "taken_over_at": now, "due_at": now, "outcome_detail": "", **moved}
+    values |= released(execution, now)
+    if execution.started_at is None:
+        values |= {"started_at": now}
+    changes = [on_execution(execution, **values), *further]
+    if approval.status is ApprovalStatus.PENDING:
+        changes.append(opened(approval, layer.approval_seconds or 0, now))
+    return Move(tuple(changes), (Event(told.detail_type, {**told.fields, "status": waits, "layer": before}),))

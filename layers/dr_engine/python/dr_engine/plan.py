@@ -75,19 +75,19 @@ def validate(manifest: Manifest, file: str, phase: Phase, modules: Modules) -> l
     ]
 
 
-def plan(manifest: Manifest, file: str, phase: Phase, modules: Modules, resolver: Resolver, own_account: str) -> Plan:
+def plan(manifest: Manifest, file: str, phase: Phase, modules: Modules, resolver: Resolver, own_account: str, approval_seconds: int) -> Plan:
     """The layers and resources to store, references resolved and parameters validated with what they stand for.
 
-    Only references to SecureStrings remain. Resources that name no account are in `own_account`. Raises InvalidInputError with every
+    Only references to SecureStrings remain. Resources that name no account are in `own_account`. `approval_seconds`: how long people have
+    to decide before a layer that needs their approval. Raises InvalidInputError with every
     reference that does not resolve and every parameter that does not fit.
     """
     problems: list[Problem] = []
     layers, resources = [], []
     for layer in manifest.layers:
         policy = layer.policy or manifest.policy
-        layers.append(
-            LayerRecord(layer.number, LayerStatus.PENDING, 0, len(layer.resources), policy.on_failure, policy.max_failures),
-        )
+        record = LayerRecord(layer.number, LayerStatus.PENDING, 0, len(layer.resources), policy.on_failure, policy.max_failures)
+        layers.append(replace(record, approval_seconds=approval_seconds) if layer.approval else record)
         for position, resource in enumerate(layer.resources, start=1):
             account = resource.account or own_account
             parameters, missing = resolver.resolve(resource.parameters, account)
