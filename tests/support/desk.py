@@ -207,7 +207,7 @@ class Desk:
         )
         stored = [Layer(number, LayerStatus.PENDING, 0, len(names)) for number, names in enumerate(layers, 1)]
         resources = [_resource(number, index, *one) for number, names in enumerate(layers, 1) for index, one in enumerate(names, 1)]
-        approval = None if dry_run else Approval(ApprovalStatus.PENDING, self.now + timedelta(hours=1), SHA, "olga")
+        approval = None if dry_run else Approval(ApprovalStatus.PENDING, self.now + timedelta(hours=1), SHA, "olga", opened_at=self.now)
         assert self.table.create(execution, stored, resources, approval, self.now)
         if not dry_run:
             self.preflight(application)

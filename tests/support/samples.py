@@ -71,6 +71,7 @@ def _stories(desk: Desk) -> Iterator[str]:
     yield _is_forced_through(desk, _id("H"))
     yield _is_taken_over(desk, _id("J"))
     yield _takes_too_long(desk, _id("K"))
+    yield _is_reminded_of(desk, _id("L"))
 
 
 def _id(letter: str) -> str:
@@ -145,6 +146,12 @@ def _takes_too_long(desk: Desk, execution_id: str) -> str:
     for _ in range(4):
         _after(desk, 60).sweep()
     _after(desk, 60).check("0001-001", DONE)
+    return execution_id
+
+
+def _is_reminded_of(desk: Desk, execution_id: str) -> str:
+    desk.request([_DATABASE], execution_id=execution_id, application="letters", sent=("mail: ann",))
+    _after(desk, 1800).move(Wake())
     return execution_id
 
 

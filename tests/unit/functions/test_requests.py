@@ -12,9 +12,12 @@ import pytest
 
 from dr_core import flow
 from dr_core.approval_plan import plan_digest
+from dr_core.approval_votes import Votes
+from dr_core.commands import NotAllowedError
 from dr_core.events import execution_id
 from dr_core.links import FormToken, LinkSigner, LinkToken
-from dr_core.records import ApprovalStatus, ExecutionStatus
+from dr_core.records import ApprovalStatus, Change, ExecutionStatus, Kind, Move, ResourceStatus
+from dr_core.state import Once
 from dr_core.triggers import Preflown, TokenHeld, Vote
 from dr_engine.preflight import document
 from dr_people.asking import NobodyAskedError
@@ -179,7 +182,7 @@ def test_start_approval(function: Functions, waiting: Cloud) -> None:
     assert function("start_approval").deliver(*asked(waiting)) == []
     (call,) = waiting.made("StartExecution")
     assert (call.parameters["stateMachineArn"], call.parameters["name"]) == (MACHINE, ID)
-    assert json.loads(call.parameters["input"]) == {"executionId": ID}
+    assert json.loads(call.parameters["input"]) == {"executionId": ID, "layer": 0}
 
 
 def test_start_approval_twice(function: Functions, waiting: Cloud) -> None:
@@ -365,3 +368,74 @@ def test_control_execution(function: Functions, cloud: Cloud) -> None:
     state = cloud.table.load(ID)
     assert state and state.execution.status is ExecutionStatus.CANCELLED
     assert cloud.events().count("Command Accepted") == 1 and "Command Refused" not in cloud.events()
+
+
+# --- before a layer ---
+
+
+@pytest.fixture
+def before_layer(cloud: Cloud) -> Cloud:
+    """The first layer is done, and the second waits for its approval; the first approval's wait was never answered."""
+    layers = [a_layer(1), a_layer(2, approval_seconds=3600)]
+    assert cloud.table.create(an_execution(layers_total=2), layers, [a_resource(1), a_resource(2)], an_approval(), T0)
+    holds(cloud)
+    votes(cloud)
+    state = flow.advance(cloud.table, ID, cloud.clock)
+    assert state
+    done = Change(Kind.RESOURCE, "0001-001", {}, {"status": ResourceStatus.SUCCEEDED, "ended_at": T0, "due_at": None})
+    assert cloud.table.commit(state.execution, Move((done,)), T0)
+    assert flow.advance(cloud.table, ID, cloud.clock)
+    cloud.calls.clear()
+    return cloud
+
+
+def test_start_approval_before_a_layer(function: Functions, before_layer: Cloud) -> None:
+    before_layer.answer("states", "StartExecution", {"executionArn": "arn"}, status=200)
+    assert function("start_approval").deliver(*announced(before_layer, ID, "Approval Requested")) == []
+    (call,) = before_layer.made("StartExecution")
+    assert (call.parameters["name"], json.loads(call.parameters["input"])) == (f"{ID}-layer-2", {"executionId": ID, "layer": 2})
+
+
+@pytest.mark.usefixtures("_secret")
+def test_request_approval_before_a_layer_says_which(function: Functions, before_layer: Cloud) -> None:
+    before_layer.answer("sns", "Publish", {"MessageId": "1"}, status=200)
+    function("request_approval").invoke({"executionId": ID, "layer": 2, "taskToken": "second"})
+    (call,) = before_layer.made("Publish")
+    assert "before layer 2" in call.parameters["Subject"]
+    assert "layer 2; the layers before it were carried out" in call.parameters["Message"]
+    first, second = before_layer.table.approvals(ID)
+    assert (first.task_token, second.task_token, second.asked_at) == ("the-token", "second", T0)
+
+
+def test_what_is_left_of_the_first_wait_leaves_the_layers_approval_alone(function: Functions, before_layer: Cloud) -> None:
+    stored = before_layer.items()
+    function("request_approval").invoke({"executionId": ID, "taskToken": "late"})
+    function("expire_approval").invoke({"executionId": ID})
+    assert before_layer.items() == stored
+
+
+def test_expire_approval_before_a_layer(function: Functions, before_layer: Cloud) -> None:
+    function("expire_approval").invoke({"executionId": ID, "layer": 2})
+    assert [one.status for one in before_layer.table.approvals(ID)] == ["APPROVED", "EXPIRED"]
+
+
+def test_settle_approval_leaves_a_wait_that_goes_on(function: Functions, before_layer: Cloud) -> None:
+    state = before_layer.table.load(ID)
+    assert state and flow.follow(before_layer.table, state, TokenHeld("second"), before_layer.clock)
+    before_layer.answer("states", "SendTaskSuccess", {}, status=200)
+    assert function("settle_approval").deliver(*announced(before_layer, ID, "Approval Granted")) == []
+    assert [call.parameters["taskToken"] for call in before_layer.made("SendTaskSuccess")] == ["the-token"]
+
+
+# --- nobody votes from elsewhere ---
+
+
+def test_a_replica_in_another_region_takes_no_vote(waiting: Cloud) -> None:
+    state = waiting.table.load(ID)
+    assert state
+    moved = Change(Kind.EXECUTION, "", {}, {"home_region": OTHER})
+    assert waiting.table.commit(state.execution, Move((moved,)), T0)
+    stored = waiting.items()
+    with pytest.raises(NotAllowedError, match=f"this execution is at home in {OTHER}: decide on it there"):
+        Votes(waiting.table, waiting.clock, lambda _: None).cast(ID, Vote(True, "ann", "", SHA), (Once("link:1", T0),))
+    assert waiting.items() == stored

@@ -278,9 +278,7 @@ def follow(state: State, now: datetime) -> Move | None:
         fields = {"actor": approval.approver, "reason": approval.reason} if approval.layer else {"layersTotal": execution.layers_total}
         return Move(
             (
-                on_execution(
-                    execution, status=ExecutionStatus.RUNNING, current_layer=first.number, due_at=now + LOST_AFTER, **started
-                ),
+                on_execution(execution, status=ExecutionStatus.RUNNING, current_layer=first.number, due_at=now + LOST_AFTER, **started),
                 on_approval(approval),
                 on_layer(first, status=LayerStatus.RUNNING, started_at=now),
             ),

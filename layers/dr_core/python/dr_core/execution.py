@@ -234,8 +234,9 @@ def _close(state: State, layer: Layer, now: datetime) -> Move | None:
             ),
         )
     following = state.next_layer()
-    if following is not None and following.approval_seconds is not None and state.approval is not None:
-        return _ask_before(state.execution, closed, completed, following, state.approval, now)
+    if following is not None and following.approval_seconds is not None:
+        # Without the record of its approval a layer stays shut.
+        return _ask_before(state.execution, closed, completed, following, state.approval, now) if state.approval else None
     if following is not None:
         return Move(
             (

@@ -270,7 +270,8 @@ class Ballot:
 
 @dataclass(frozen=True, slots=True)
 class Approval:
-    """The decision on an execution, or before one of its layers. `asked_at` is set once the request has gone out; `task_token` lets the state machine go on.
+    """The decision on an execution, or before one of its layers. `asked_at` is set once the request has gone out;
+    `task_token` lets the state machine go on.
 
     `approvers`: who may decide, as configured when it was requested; empty means whoever a channel lets in. `quorum`: how many of them
     must approve. `plan_sha256`: of the plan that people are shown (`approval_plan.plan_digest`), None until there is something to show.

@@ -292,10 +292,10 @@ class Table:
             return False
         return True
 
-    def slack_message(self, execution_id: str) -> tuple[str, str] | None:
-        """Where the request for approval stands in Slack: channel and timestamp, which is the message's id. None if nowhere."""
+    def slack_message(self, execution_id: str, layer: int = 0) -> tuple[str, str] | None:
+        """Where the request for approval, or that before `layer`, stands in Slack: channel and timestamp, its id. None if nowhere."""
         try:
-            item = SlackItem.get(_pk(execution_id), "SLACK", consistent_read=True)
+            item = SlackItem.get(_pk(execution_id), _slack_sk(layer), consistent_read=True)
         except DoesNotExist:
             return None
         return item.channel, item.timestamp
@@ -446,9 +446,9 @@ class Table:
                 kept = {**report, "calls": _within(report["calls"])}
                 batch.save(PreflightItem(_pk(execution_id), f"PREFLIGHT#{resource_id}", at=now, report=kept))
 
-    def keep_slack_message(self, execution_id: str, channel: str, timestamp: str) -> None:
+    def keep_slack_message(self, execution_id: str, channel: str, timestamp: str, layer: int = 0) -> None:
         """Remember where the request for approval stands in Slack."""
-        SlackItem(_pk(execution_id), "SLACK", channel=channel, timestamp=timestamp).save()
+        SlackItem(_pk(execution_id), _slack_sk(layer), channel=channel, timestamp=timestamp).save()
 
     def use_once(self, key: str, now: datetime, seconds: int) -> bool:
         """Use up `key` for so many seconds. False if it was used already."""
@@ -548,6 +548,10 @@ def _nonce(key: str) -> str:
 
 def _pk(execution_id: str) -> str:
     return f"EXEC#{execution_id}"
+
+
+def _slack_sk(layer: int) -> str:
+    return f"SLACK#{layer:04d}" if layer else "SLACK"
 
 
 def _approval_sk(layer: int) -> str:

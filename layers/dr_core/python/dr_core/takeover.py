@@ -93,6 +93,7 @@ def take_over(replica: Replica, command: Command, region: str, now: datetime) ->
     if current is None:
         return _complete(replica, closed, moved, told, now)
     _all_there(replica, current, region)
+    _approvals_there(replica, current, region)
     locks = _locks(replica)
     if current.number > execution.current_layer and not _has_begun(replica):
         return _ask_again(replica, locks, moved, told, now)
@@ -189,6 +190,14 @@ def _all_there(replica: Replica, current: Layer, region: str) -> None:
             raise NotAllowedError(f"of the {layer.total} resources of layer {layer.number}, these have come to {region}: {ids}")
 
 
+def _approvals_there(replica: Replica, current: Layer, region: str) -> None:
+    later = sorted((layer for layer in replica.layers), key=lambda layer: layer.number)[1:]  # the first has the execution's own
+    needed = [layer.number for layer in later if layer.number >= current.number and layer.approval_seconds is not None]
+    missing = [str(number) for number in needed if number not in replica.approvals]
+    if missing:
+        raise NotAllowedError(f"the approvals before these layers have not come to {region}: {', '.join(missing)}")
+
+
 def _fence(replica: Replica) -> int:
     """Higher than any that is known, and than those whose attempts' numbers the lost Region may have used."""
     fences = [replica.execution.fence, *(lock.fence for lock in replica.locks.values() if lock)]
@@ -250,13 +259,9 @@ def _ask_again(replica: Replica, locks: Iterable[Change], moved: Mapping[str, ob
     return Move(tuple(changes), (Event(told.detail_type, fields),))
 
 
-def _ask_before(
-    replica: Replica, layer: Layer, further: Iterable[Change], moved: Mapping[str, object], told: Event, now: datetime
-) -> Move:
+def _ask_before(replica: Replica, layer: Layer, further: Iterable[Change], moved: Mapping[str, object], told: Event, now: datetime) -> Move:
     """The layer waits for its approval, or is about to; what was decided in the lost Region counts, else people are asked from here."""
-    approval = replica.approvals.get(layer.number)
-    if approval is None:
-        raise NotAllowedError(f"the approval before layer {layer.number} has not come here")
+    approval = replica.approvals[layer.number]
     waits = ExecutionStatus.PENDING_APPROVAL
     before = max((other.number for other in replica.layers if other.number < layer.number), default=0)
     execution = replica.execution

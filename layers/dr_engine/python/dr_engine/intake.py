@@ -108,7 +108,9 @@ class Intake:
             requester_verified=verified,
             rto_seconds=registered.rto_seconds.get(request.phase) if registered else None,
         )
-        waiting = Approval(ApprovalStatus.PENDING, expires_at, digest, request.requested_by, quorum=quorum, approvers=approvers, due_at=now, opened_at=now)
+        waiting = Approval(
+            ApprovalStatus.PENDING, expires_at, digest, request.requested_by, quorum=quorum, approvers=approvers, due_at=now, opened_at=now
+        )
         approval = None if request.dry_run else waiting
         try:
             created = self.table.create(execution, planned.layers, planned.resources, approval, now)

@@ -75,7 +75,9 @@ def validate(manifest: Manifest, file: str, phase: Phase, modules: Modules) -> l
     ]
 
 
-def plan(manifest: Manifest, file: str, phase: Phase, modules: Modules, resolver: Resolver, own_account: str, approval_seconds: int) -> Plan:
+def plan(
+    manifest: Manifest, file: str, phase: Phase, modules: Modules, resolver: Resolver, own_account: str, approval_seconds: int
+) -> Plan:
     """The layers and resources to store, references resolved and parameters validated with what they stand for.
 
     Only references to SecureStrings remain. Resources that name no account are in `own_account`. `approval_seconds`: how long people have

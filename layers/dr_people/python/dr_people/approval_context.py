@@ -39,6 +39,7 @@ class ApprovalContext:
 
     `verdict` is the preflight's, `is_blocked` whether it found what stands in the way; `data_loss` and `duration` are empty where
     nothing was measured; `past_seconds`: how long completed executions of the same application and phase took, newest first.
+    `layer`: the number of the layer before which the execution waits, 0 before the first.
     """
 
     execution_id: str
@@ -68,16 +69,21 @@ class ApprovalContext:
     data_loss: str
     past_seconds: tuple[float, ...]
     steps: tuple[Step, ...]
+    layer: int = 0
 
     @property
     def title(self) -> str:
         """The request in a few words."""
-        return f"{self.phase} of {self.application}"
+        return f"{self.phase} of {self.application}{self._before}"
+
+    @property
+    def _before(self) -> str:
+        return f", before layer {self.layer}" if self.layer else ""
 
     @property
     def headline(self) -> str:
         """The request in a line, with Region and mode."""
-        return f"{self.phase} of {self.application} in {self.target_region} ({self.mode})"
+        return f"{self.phase} of {self.application} in {self.target_region} ({self.mode}){self._before}"
 
     @property
     def requester(self) -> str:
@@ -132,6 +138,7 @@ class ApprovalContext:
     def facts(self) -> dict[str, str]:
         """What is to be known before a decision, most important first."""
         facts = {
+            "Waits": f"layer {self.layer}; the layers before it were carried out, and a rejection undoes none of it" if self.layer else "",
             "Preflight": self.verdict,
             "Data loss": self.data_loss,
             "Undoing": self.undoing,
@@ -203,6 +210,7 @@ def context_of(
         data_loss=data_loss(execution, reports, resources),
         past_seconds=tuple(past),
         steps=tuple(_steps(resources, by_id)),
+        layer=approval.layer,
     )
 
 

@@ -47,20 +47,20 @@ class Slack:
 
     def post(self, table: Table, context: ApprovalContext, approval: Approval) -> None:
         """Ask for the decision, once: a message that is there already is brought up to date."""
-        if table.slack_message(context.execution_id):
+        if table.slack_message(context.execution_id, approval.layer):
             self.update(table, context.execution_id)
             return
         text, blocks = _message(context, approval)
         answer = self.client.chat_postMessage(channel=self.channel, text=text, blocks=blocks, unfurl_links=False, unfurl_media=False)
-        table.keep_slack_message(context.execution_id, str(answer["channel"]), str(answer["ts"]))
+        table.keep_slack_message(context.execution_id, str(answer["channel"]), str(answer["ts"]), approval.layer)
         now = table.approval(context.execution_id)
         if now is not None and now.status is not approval.status:  # decided while it was posted: the event may have passed us by
             self.update(table, context.execution_id)
 
     def update(self, table: Table, execution_id: str) -> None:
         """Bring the message up to date with the table: votes, and the outcome. Nothing happens if there is none."""
-        posted = table.slack_message(execution_id)
         context, approval = load_context(table, execution_id), table.approval(execution_id)
+        posted = table.slack_message(execution_id, approval.layer) if approval else None
         if posted is None or context is None or approval is None:
             return
         text, blocks = _message(context, approval)
