@@ -11,7 +11,7 @@ from dr_core.records import Change, ExecutionStatus, Kind, Move
 from dr_core.state import Refusal
 from dr_core.triggers import Outcome
 from dr_people import board_shells
-from dr_people.board import MOST_IN_FULL, Board
+from dr_people.board import MOST_IN_FULL, MOST_LIVE, MOST_RECENT, Board
 from dr_people.wellbeing import Sign, Wellbeing
 from tests.support.boards import ARN, ATTRIBUTES, DENIED, EVIL, HTML_TAGS, REQUEST_ID, SVG_TAGS, Parsed, board_at, story
 from tests.support.control_plane import T0, Cloud, a_layer, a_resource, an_approval, an_execution
@@ -174,6 +174,8 @@ def reads(cloud: Cloud, number: int) -> list[str]:
     cloud.calls.clear()
     board = Board(cloud.table, HOME, "s", "", "drctl", cloud.clock, lambda: Wellbeing(()))
     assert f"{number} executions under way" in board_shells.page({}, board).body
+    lists = [call.parameters for call in cloud.calls if "IndexName" in call.parameters]
+    assert [one.get("Limit", 0) for one in lists] == [MOST_LIVE, MOST_RECENT], "no list is read to its end"
     return [call.operation for call in cloud.calls]
 
 

@@ -139,6 +139,8 @@ def test_what_is_being_sent_is_not_sent_by_another_until_it_must_have_died(cloud
     assert notes.claim("e", cloud.clock()), "its sender has died"
     notes.told("e", cloud.clock())
     assert notes.claim("e", cloud.clock()) is False
+    cloud.clock.advance(3600)
+    assert notes.claim("e", cloud.clock()) is False, "what was told is told for good"
     notes.give_back("x")
 
 
