@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -50,6 +51,10 @@ LocalCloud.start(Path({str(tmp_path)!r}), die_with_parent=True)
 os._exit(1)
 """
     subprocess.run([sys.executable, "-c", script], check=False, timeout=60)
+    deadline = time.monotonic() + 20
+    while processes_of(tmp_path):
+        assert time.monotonic() < deadline, "its processes outlive it"
+        time.sleep(0.1)
     with pytest.raises(NotRunningError):
         LocalCloud.load(tmp_path)
     restarted = LocalCloud.start(tmp_path, die_with_parent=True)

@@ -152,11 +152,12 @@ class Operator:
         return self.sweep()
 
     def items(self, execution_id: str) -> list[dict[str, Any]]:
-        """Everything that the table holds of an execution."""
+        """Everything that the table holds of an execution, but for what people were told: that may be at any time after."""
         pk = {":pk": {"S": f"EXEC#{execution_id}"}}
         pages = self.cloud.client("dynamodb").get_paginator("query")
         asked = {"TableName": self.outputs["StateTableName"], "KeyConditionExpression": "pk = :pk", "ExpressionAttributeValues": pk}
-        return [item for page in pages.paginate(**asked, ConsistentRead=True) for item in page["Items"]]
+        found = [item for page in pages.paginate(**asked, ConsistentRead=True) for item in page["Items"]]
+        return [item for item in found if not item["sk"]["S"].startswith(("NOTE#", "CHANNEL#"))]
 
     def quiet(self) -> None:
         """Wait until every function has handled what was sent to it."""

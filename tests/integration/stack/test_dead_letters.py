@@ -18,8 +18,6 @@ pytestmark = pytest.mark.xdist_group("stack")
 
 _SECONDS = 8
 READS = ("Describe", "Get", "List", "AssumeRole")
-QUEUES = ("StartExecutionQueue", "PreflightQueue", "StartApprovalQueue", "SettleApprovalQueue", "AdvanceQueue")
-RESOURCE_QUEUES = ("StartResourceQueue", "CheckQueue", "ControlExecutionQueue")
 
 
 def url_of(operator: Operator, queue: str) -> str:
@@ -79,11 +77,8 @@ def test_sending_everything_again_after_the_end_changes_nothing(operator: Operat
     execution_id = operator.request(phase="INSTANTIATE", mode="unplanned")
     operator.decide(execution_id, "approve")
     assert operator.finished(execution_id).status is ExecutionStatus.SUCCEEDED
-    every = (*QUEUES, *RESOURCE_QUEUES)
-    operator.wait(lambda: None if sum(lying(operator, queue) for queue in every) else True, "quiet queues")
-    time.sleep(2)
-    dynamodb, table = operator.cloud.client("dynamodb"), operator.outputs["StateTableName"]
-    before, position = dynamodb.scan(TableName=table, ConsistentRead=True)["Items"], operator.journal_position()
+    operator.quiet()
+    before, position = operator.items(execution_id), operator.journal_position()
 
     sqs = operator.cloud.client("sqs")
     for entry in operator.table.timeline(execution_id):
@@ -93,11 +88,9 @@ def test_sending_everything_again_after_the_end_changes_nothing(operator: Operat
             wake_up = {"executionId": execution_id, "resourceId": resource.id, "attempt": resource.attempt, "checkNo": check_no}
             body = json.dumps({"detail-type": "Resource Waiting", "source": "dr.resource", "detail": wake_up})
             sqs.send_message(QueueUrl=url_of(operator, "CheckQueue"), MessageBody=body)
-    time.sleep(3)
-    operator.wait(lambda: None if sum(lying(operator, queue) for queue in every) else True, "quiet queues")
+    operator.quiet()
 
-    after = dynamodb.scan(TableName=table, ConsistentRead=True)["Items"]
-    assert sorted(before, key=str) == sorted(after, key=str)
+    assert operator.items(execution_id) == before
     called = {call.operation for call in operator.calls_since(position) if call.account == WORKLOAD_ACCOUNT}
     assert [name for name in called if not name.startswith(READS)] == []
     assert any(call.service == "sqs" and call.operation == "SendMessage" for call in operator.calls_since(position))

@@ -190,13 +190,19 @@ def test_an_archive_is_replayed_after_the_end(operator: Operator) -> None:
 
 
 @pytest.mark.failure("The manifest changes after it was shown for approval")
-def test_what_was_shown_for_approval_runs_though_the_manifest_has_changed(operator: Operator) -> None:
-    position = operator.journal_position()
+def test_a_changed_manifest_voids_the_request_for_approval(operator: Operator) -> None:
     execution_id = request(operator)
     link = operator.approver.link(execution_id)
-    operator.publish("plumbing", "Activate.json", manifest("somebody-elses-rule", "and-another"))
-    assert operator.approver.decide(link, "approve", "as shown").status_code == 200
-    assert_as_ever(operator, operator.finished(execution_id), position)
+    operator.publish("plumbing", "Activate.json", manifest(*RULES) + b" ")
+    answer = operator.approver.decide(link, "approve", "as shown")
+    assert answer.status_code == 409 and "manifest" in answer.text
+    execution = operator.finished(execution_id)
+    assert execution.status is ExecutionStatus.EXPIRED and "manifest" in execution.outcome_detail
+    assert enabled(operator) == []
+    operator.publish("plumbing", "Activate.json", manifest(*RULES))
+    again = request(operator)
+    assert operator.table.load(again) is not None, "nothing is locked any more"
+    assert operator.decide(again, "reject").status_code == 200
 
 
 @pytest.mark.failure("SNS or mail is down")
