@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -83,6 +84,18 @@ def test_a_second_execution_of_the_same_application_and_region(operator: Operato
 
     assert first in operator.refusal(second).problems[0]
     assert operator.execution(first).status is ExecutionStatus.PENDING_APPROVAL
+
+
+@pytest.mark.failure("Two Regions start the same application")
+def test_of_twenty_starts_at_once_one_is_taken_and_the_others_name_it(operator: Operator) -> None:
+    with ThreadPoolExecutor(20) as pool:
+        made = list(pool.map(lambda _: operator.request(), range(20)))
+
+    (taken,) = [one for one in made if operator.table.load(one)]
+    refusals = [operator.table.refusal(one) for one in made if one != taken]
+    assert len(set(made)) == 20 and len(refusals) == 19
+    assert all(refusal is not None and taken in refusal.problems[0] for refusal in refusals)
+    assert set(operator.table.locked_by("storefront", ("us-east-1", "us-west-2")).values()) == {taken}
 
 
 @pytest.mark.failure("Duplicate event, message delivered again")

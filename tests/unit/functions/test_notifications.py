@@ -122,6 +122,16 @@ def test_a_recovery_time_that_runs_out_and_what_is_stuck_are_problems(cloud: Clo
     assert stuck.subject == "ACTIVATE of shop: lamp-1 (Lamp) stuck" and "nothing has come of it since 12:00:50" in stuck.text
 
 
+def test_who_has_not_decided_is_reminded(cloud: Cloud) -> None:
+    execution, channel = an_execution(), Channel()
+    assert cloud.table.create(execution, [a_layer()], [a_resource()], an_approval(), T0)
+    fields = {"share": 75, "expiresAt": "2031-03-01T12:30:00.000Z", "escalated": True}
+    assert cloud.table.commit(execution, Move((), (Event(DetailType.APPROVAL_REMINDER, fields),)), T0)
+    told(cloud, channel, events="outcomes")
+    assert channel.kinds == ["Approval Reminder"]
+    assert "75 % of the time to decide are over, expires at 2031-03-01 12:30:00" in channel.said[0][0].text
+
+
 def test_the_next_minute_has_room_again(cloud: Cloud) -> None:
     notes = Notes(ID, "here")
     assert [notes.admit(T0, 2) for _ in range(3)] == [True, True, False]

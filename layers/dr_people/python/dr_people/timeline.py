@@ -68,6 +68,8 @@ def _problems(problems: list[Mapping[str, str]], _fields: Mapping[str, Any]) -> 
     return f"{problems[0].get('message', '')}{more}" if problems else ""
 
 
+_UNTIL = {True: "expires at", False: "nobody decided by"}  # whether it is a reminder
+
 # What is said of the fields that have something to say, in this order; all others are for machines.
 _SAID: Mapping[str, Callable[[Any, Mapping[str, Any]], str]] = {
     "dryRun": lambda value, _: "dry run" if value else "",
@@ -92,5 +94,8 @@ _SAID: Mapping[str, Callable[[Any, Mapping[str, Any]], str]] = {
     "approver": lambda value, _: f"by {value}",
     "actor": lambda value, _: f"by {value}",
     "reason": lambda value, _: str(value),
-    "expiresAt": lambda value, _: f"nobody decided by {moment(datetime.fromisoformat(value))}",
+    "share": lambda value, _: f"{value} % of the time to decide are over",
+    "expiresAt": lambda value, fields: (
+        f"{'expires at' if 'share' in fields else 'nobody decided by'} {moment(datetime.fromisoformat(value))}"
+    ),
 }
