@@ -120,10 +120,10 @@ def test_the_envelope_names_and_the_event_adds() -> None:
 
 @pytest.mark.parametrize("detail_type", DetailType)
 def test_an_event_says_where_it_comes_from(detail_type: DetailType) -> None:
-    about = {"Vote": "approval"}  # a vote is about an approval
+    about = {"Vote": "approval", "RTO": "execution", "Stuck": "system"}
     word = detail_type.split(" ", maxsplit=1)[0]
     assert detail_type.source == f"dr.{about.get(word, word.lower())}"
-    assert detail_type.source in {"dr.execution", "dr.preflight", "dr.approval", "dr.command", "dr.layer", "dr.resource"}
+    assert detail_type.source in {"dr.execution", "dr.preflight", "dr.approval", "dr.command", "dr.layer", "dr.resource", "dr.system"}
 
 
 def test_the_largest_layer_that_fails_still_fits_into_an_event() -> None:

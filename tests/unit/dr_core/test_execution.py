@@ -130,7 +130,9 @@ def test_request_for_approval_that_was_lost_is_sent_again() -> None:
     assert story.after(45).lost() == ["Approval Requested"]
     story.do(Asked())
     assert story.lost() == []
-    assert story.approval.asked_at == story.now and story.approval.due_at == story.approval.expires_at
+    opened, expires = story.approval.opened_at, story.approval.expires_at
+    assert opened and story.approval.asked_at == story.now
+    assert story.approval.due_at == opened + (expires - opened) / 4, "the first reminder"
     assert story.decide(Asked()) is None
 
 

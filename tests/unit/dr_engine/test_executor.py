@@ -28,7 +28,14 @@ def test_a_resource_is_acted_on_once_and_waited_for(room: Room, cloud: Cloud) ->
     assert cloud.events()[-2:] == ["Resource Started", "Resource Waiting"]
     ((kind, delay),) = room.delays()
     assert kind == "Resource Waiting" and 4 <= delay <= 6, "five seconds, a fifth more or less"
-    assert cloud.sent("CHECK_QUEUE_URL")[0][0] == {"type": kind, "executionId": ID, "resourceId": LAMP, "attempt": 1, "checkNo": 1}
+    assert cloud.sent("CHECK_QUEUE_URL")[0][0] == {
+        "type": kind,
+        "schemaVersion": "1",
+        "executionId": ID,
+        "resourceId": LAMP,
+        "attempt": 1,
+        "checkNo": 1,
+    }
 
 
 def test_a_second_delivery_stops_at_the_claim(room: Room, cloud: Cloud) -> None:

@@ -53,7 +53,7 @@ def test_a_failure_that_the_service_reports_is_tried_again_when_it_is_time(waiti
     resource = waiting.check()
     assert (resource.status, resource.spent) == (ResourceStatus.RETRY_WAIT, 1)
     ((message, delay),) = cloud.sent("ADVANCE_QUEUE_URL")
-    assert message == {"type": "Resource Failed", "executionId": ID, "resourceId": LAMP, "attempt": 1}
+    assert message == {"type": "Resource Failed", "schemaVersion": "1", "executionId": ID, "resourceId": LAMP, "attempt": 1}
     assert resource.next_at
     cloud.clock.advance(delay)
     assert cloud.clock() >= resource.next_at

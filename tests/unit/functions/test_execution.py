@@ -200,7 +200,7 @@ def test_publish_changes(function: Functions, approved: Cloud) -> None:
     assert function("publish_changes").invoke({"Records": records(approved)}) == {"batchItemFailures": []}
     (call,) = approved.made("PutEvents")
     sent = call.parameters["Entries"]
-    assert [entry["DetailType"] for entry in sent] == ["Execution Requested", "Approval Granted"]
+    assert [entry["DetailType"] for entry in sent] == ["Execution Requested", "Vote Recorded", "Approval Granted"]
     assert {entry["EventBusName"] for entry in sent} == {BUS}
     assert [entry["Detail"] for entry in sent] == [entry.detail for entry in approved.table.timeline(ID)]
 
@@ -217,7 +217,7 @@ def test_publish_changes_leaves_other_regions_to_themselves(function: Functions,
 @pytest.mark.usefixtures("_bus")
 def test_publish_changes_goes_on_from_the_first_that_failed(function: Functions, approved: Cloud) -> None:
     taken, refused = {"EventId": "1"}, {"ErrorCode": "InternalFailure", "ErrorMessage": "no"}
-    approved.answer("events", "PutEvents", {"FailedEntryCount": 1, "Entries": [taken, refused]}, status=200)
+    approved.answer("events", "PutEvents", {"FailedEntryCount": 1, "Entries": [taken, refused, taken]}, status=200)
     given = records(approved)
     answer = function("publish_changes").invoke({"Records": given})
     outbox = [one["dynamodb"] for one in given if one["dynamodb"]["Keys"]["sk"]["S"].startswith("EVT#")]
