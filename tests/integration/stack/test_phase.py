@@ -80,7 +80,8 @@ def test_the_timeline_is_in_the_table(operator: Operator) -> None:
     )
 
     types = [item["detail_type"]["S"] for item in answer["Items"]]
-    assert types[:5] == ["Execution Requested", "Preflight Completed", "Approval Requested", "Vote Recorded", "Approval Granted"]
+    decided = [kind for kind in types if kind != "Approval Sent"]  # whoever is asked may be faster than the note that they were
+    assert decided[:5] == ["Execution Requested", "Preflight Completed", "Approval Requested", "Vote Recorded", "Approval Granted"]
     assert types[-1] == "Execution Completed"
     assert types == [detail_type for detail_type, _ in operator.events(execution_id)]
     command = [str(Path(sys.executable).with_name("drctl")), "status", execution_id, "--output", "json"]
