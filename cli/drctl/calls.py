@@ -12,13 +12,12 @@ from rich.text import Text
 
 from dr_core.records import Resource
 from dr_core.reports import plural
-from dr_core.state import Refusal
 from dr_people.wording import moment, plain
 from drctl import view
 from drctl.cloud import cloud_of
 from drctl.document import SCHEMA_VERSION
-from drctl.failures import FAILED, WrongUseError
-from drctl.status import ExecutionId, Output, OutputOption
+from drctl.failures import WrongUseError
+from drctl.status import ExecutionId, Output, OutputOption, accepted
 
 _FURTHER = "…"
 
@@ -42,10 +41,7 @@ def calls(
     * `drctl calls 01J9ZK3M8Q4T7V2X5B6C8D0E1F database-tier -o json | jq '.calls[].parameters'`
     """
     cloud = cloud_of(context)
-    found = cloud.load(execution_id)
-    if isinstance(found, Refusal):
-        view.show_refusal(found, view.console(stderr=True))
-        raise typer.Exit(FAILED)
+    found = accepted(cloud, execution_id)
     resources = cloud.table.resources(execution_id)
     wanted = [one for one in resources if resource in (None, one.id, one.name)]
     if not wanted:

@@ -7,13 +7,12 @@ from typing import Annotated
 
 import typer
 
-from dr_core.state import Refusal
 from dr_people.report_building import picture_of, report_of
 from dr_people.report_rendering import as_html, as_json, as_markdown
 from drctl import view
 from drctl.cloud import cloud_of
-from drctl.failures import FAILED, WrongUseError
-from drctl.status import ExecutionId
+from drctl.failures import WrongUseError
+from drctl.status import ExecutionId, accepted
 
 
 class Format(StrEnum):
@@ -47,10 +46,7 @@ def report(
     cloud = cloud_of(context)
     if form is Format.PDF and output is None and sys.stdout.isatty():
         raise WrongUseError("a PDF is nothing for a terminal", f"{cloud.command} report {execution_id} --format pdf --output report.pdf")
-    found = cloud.load(execution_id)
-    if isinstance(found, Refusal):
-        view.show_refusal(found, view.console(stderr=True))
-        raise typer.Exit(FAILED)
+    found = accepted(cloud, execution_id)
     made = report_of(cloud.table, found, cloud.clock())
     if form is Format.JSON:
         written = as_json(made).encode()

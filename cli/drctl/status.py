@@ -7,11 +7,12 @@ from typing import Annotated
 import typer
 from rich.text import Text
 
+from dr_core.records import State
 from dr_core.state import Refusal
 from dr_people.advice import advise
 from dr_people.snapshot import ENDED_BADLY, read
 from drctl import document, view
-from drctl.cloud import cloud_of
+from drctl.cloud import Cloud, cloud_of
 from drctl.failures import FAILED
 
 
@@ -24,6 +25,15 @@ class Output(StrEnum):
 
 ExecutionId = Annotated[str, typer.Argument(metavar="EXECUTION", help="The execution's id.", show_default=False)]
 OutputOption = Annotated[Output, typer.Option("--output", "-o", metavar="text|json", help="For people, or for programs.")]
+
+
+def accepted(cloud: Cloud, execution_id: str) -> State:
+    """The execution; for a refused request its problems are shown, and typer.Exit is raised."""
+    found = cloud.load(execution_id)
+    if isinstance(found, Refusal):
+        view.show_refusal(found, view.console(stderr=True))
+        raise typer.Exit(FAILED)
+    return found
 
 
 def status(context: typer.Context, execution_id: ExecutionId, output: OutputOption = Output.TEXT) -> None:

@@ -7,14 +7,12 @@ from typing import Annotated
 import typer
 from rich.text import Text
 
-from dr_core.state import Refusal
 from dr_people.gantt import Chart, Doing, Row, chart, picture
 from dr_people.snapshot import read
 from dr_people.wording import duration, moment
 from drctl import view
 from drctl.cloud import cloud_of
-from drctl.failures import FAILED
-from drctl.status import ExecutionId
+from drctl.status import ExecutionId, accepted
 
 _LABEL, _TOOK = 32, 12
 _NARROWEST = 20
@@ -54,10 +52,7 @@ def timeline(
     * `drctl timeline 01J9ZK3M8Q4T7V2X5B6C8D0E1F -o svg > timeline.svg`
     """
     cloud = cloud_of(context)
-    found = cloud.load(execution_id)
-    if isinstance(found, Refusal):
-        view.show_refusal(found, view.console(stderr=True))
-        raise typer.Exit(FAILED)
+    found = accepted(cloud, execution_id)
     drawn = chart(read(cloud.table, found, cloud.clock()))
     if output is Format.SVG:
         typer.echo(picture(drawn))

@@ -8,7 +8,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 
 from dr_core.commands import NotAllowedError
-from dr_core.moves import LOST_AFTER, end, on_approval, on_execution, on_layer, text
+from dr_core.moves import LOST_AFTER, end, if_still, on_approval, on_execution, on_layer, text
 from dr_core.records import (
     Approval,
     ApprovalStatus,
@@ -152,20 +152,16 @@ def _voter(trigger: Vote, approval: Approval) -> str:
 
 
 def _reasons(deciding: tuple[Ballot, ...]) -> str:
-    given = [one for one in deciding if one.reason]
     if len(deciding) == 1:
         return deciding[0].reason
-    return "; ".join(f"{one.approver}: {one.reason}" for one in given)[:_LONGEST_REASON]
+    return "; ".join(f"{one.approver}: {one.reason}" for one in deciding if one.reason)[:_LONGEST_REASON]
 
 
 def _cast(approval: Approval, **values: object) -> Change:
     """A change that a vote makes: it holds on the votes before it and on the plan that was shown."""
-    change = on_approval(approval, **values)
-    expected: dict[str, object] = {**change.expected, "plan_sha256": approval.plan_sha256}
+    change = if_still(on_approval(approval, **values), plan_sha256=approval.plan_sha256)
     # Where one vote decides, the status alone tells whether somebody was faster.
-    if approval.quorum > 1:
-        expected["votes"] = approval.votes
-    return Change(change.kind, change.key, expected, change.values)
+    return if_still(change, votes=approval.votes) if approval.quorum > 1 else change
 
 
 # --- asking ---
@@ -173,7 +169,7 @@ def _cast(approval: Approval, **values: object) -> Change:
 
 def of_layers(approval: Approval, layers: Iterable[Layer]) -> list[Approval]:
     """The approvals before layers: the same people decide, and nobody is asked yet. Before the first layer the execution's own counts."""
-    later = sorted((layer for layer in layers), key=lambda layer: layer.number)[1:]
+    later = sorted(layers, key=lambda layer: layer.number)[1:]
     return [replace(approval, layer=one.number, opened_at=None, due_at=None) for one in later if one.approval_seconds is not None]
 
 
@@ -212,7 +208,7 @@ def hold_token(trigger: TokenHeld, state: State) -> Move | None:
     if approval.plan_sha256 or not trigger.plan_sha256:
         return Move((on_approval(approval, task_token=trigger.task_token),))
     change = on_approval(approval, task_token=trigger.task_token, plan_sha256=trigger.plan_sha256)
-    return Move((Change(change.kind, change.key, {**change.expected, "plan_sha256": None}, change.values),))
+    return Move((if_still(change, plan_sha256=None),))
 
 
 def note_asked(trigger: Asked, state: State, now: datetime) -> Move | None:
@@ -246,8 +242,7 @@ def _remind(approval: Approval, now: datetime) -> Move | None:
         return None
     change = on_approval(approval, reminded=share, due_at=_next_due(replace(approval, reminded=share)))
     fields = {"share": share, "expiresAt": text(approval.expires_at), "escalated": share >= _ESCALATED, **about_layer(approval)}
-    expected = {**change.expected, "reminded": approval.reminded}
-    return Move((Change(change.kind, change.key, expected, change.values),), (Event(DetailType.APPROVAL_REMINDER, fields),))
+    return Move((if_still(change, reminded=approval.reminded),), (Event(DetailType.APPROVAL_REMINDER, fields),))
 
 
 # --- the end ---

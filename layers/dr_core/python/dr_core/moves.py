@@ -59,6 +59,11 @@ def on_approval(approval: Approval, **values: object) -> Change:
     return Change(Kind.APPROVAL, key, {"status": approval.status, "manifest_sha256": approval.manifest_sha256}, values)
 
 
+def if_still(change: Change, **expected: object) -> Change:
+    """The change, on condition that these attributes, too, are as they were read."""
+    return replace(change, expected={**change.expected, **expected})
+
+
 def released(execution: Execution, now: datetime) -> dict[str, object]:
     """The values with which a held execution runs on: how long it was held is kept."""
     return {"held_at": None, "held_seconds": execution.held(now)}

@@ -227,8 +227,8 @@ class Table:
 
     def executions(self, application: str, limit: int = 20) -> list[tuple[str, str, str, datetime]]:
         """The newest executions and refusals of an application: id, status, phase (empty for a refusal), when they were requested."""
-        found = ExecutionItem.application_index.query(application, scan_index_forward=False, limit=limit)
-        return [(item.pk.removeprefix("EXEC#"), item.status, item.attribute_values.get("phase", ""), item.requested_at) for item in found]
+        found = self.history(application, limit)
+        return [(one.id, one.status, one.phase, one.requested_at) for one in found]
 
     def durations(self, application: str, phase: Phase, limit: int = 10) -> list[float]:
         """How many seconds the newest completed executions of an application's phase took, newest first."""
@@ -483,17 +483,7 @@ class Table:
             if token:
                 owner = TokenItem(f"TOKEN#{refusal.application}#{token}", "TOKEN", execution_id=refusal.execution_id)
                 transaction.save(owner, condition=TokenItem.pk.does_not_exist())
-            refused = DetailType.EXECUTION_REFUSED
-            event = EventItem(
-                pk,
-                f"EVT#{event_id}",
-                source=refused.source,
-                detail_type=refused.value,
-                detail=detail,
-                home=region,
-                trace_header=trace_header(),
-            )
-            transaction.save(event)
+            transaction.save(_event(pk, event_id, DetailType.EXECUTION_REFUSED, detail, region))
 
         return self._transact(write)
 
@@ -650,13 +640,18 @@ def _condition(model: type[Item], expected: Mapping[str, object]) -> Condition:
 def _save_events(transaction: TransactWrite, execution: Execution, emitted: Iterable[Event], now: datetime) -> None:
     for event in emitted:
         event_id = events.new_event_id(now)
-        item = EventItem(
-            _pk(execution.id),
-            f"EVT#{event_id}",
-            source=event.detail_type.source,
-            detail_type=event.detail_type.value,
-            detail=events.detail(execution, event, event_id, now),
-            home=execution.home_region,
-            trace_header=trace_header(),
-        )
-        transaction.save(item)
+        detail = events.detail(execution, event, event_id, now)
+        transaction.save(_event(_pk(execution.id), event_id, event.detail_type, detail, execution.home_region))
+
+
+def _event(pk: str, event_id: str, detail_type: DetailType, detail: str, home: str) -> EventItem:
+    """The item of an event, from which the relay publishes it in its home Region."""
+    return EventItem(
+        pk,
+        f"EVT#{event_id}",
+        source=detail_type.source,
+        detail_type=detail_type.value,
+        detail=detail,
+        home=home,
+        trace_header=trace_header(),
+    )

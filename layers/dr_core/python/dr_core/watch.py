@@ -10,7 +10,7 @@ from typing import Final
 
 from dr_core import rto
 from dr_core.execution import is_overdue
-from dr_core.moves import RESOURCES_PER_MOVE, about, on_execution, on_resource, text
+from dr_core.moves import RESOURCES_PER_MOVE, about, if_still, on_execution, on_resource, text
 from dr_core.records import STUCK_SWEEPS, Change, DetailType, Event, ExecutionStatus, Move, Resource, State
 
 # Sweeps may come closer together than a minute, by hand or twice: three of them alone would not say that time has passed.
@@ -36,7 +36,7 @@ def _recovery(state: State, now: datetime) -> Iterator[Move]:
     # A halted execution is due for nothing but its next mark; the others are looked at by each sweep anyway.
     later = {"due_at": rto.next_mark(replace(execution, rto_told=percent))} if execution.status is ExecutionStatus.FAILED else {}
     change = on_execution(execution, rto_told=percent, **later)
-    yield Move((Change(change.kind, change.key, {**change.expected, "rto_told": execution.rto_told}, change.values),), (event,))
+    yield Move((if_still(change, rto_told=execution.rto_told),), (event,))
 
 
 def _sweeps(resource: Resource) -> int:
@@ -55,6 +55,6 @@ def _stalled(resource: Resource, now: datetime) -> tuple[Change, tuple[Event, ..
     sweeps = _sweeps(resource) + 1
     change = on_resource(resource, stalled_at=resource.due_at, stalled_sweeps=sweeps)
     seen = {"due_at": resource.due_at, "stalled_at": resource.stalled_at, "stalled_sweeps": resource.stalled_sweeps}
-    counted = Change(change.kind, change.key, {**change.expected, **seen}, change.values)
+    counted = if_still(change, **seen)
     fields: dict[str, object] = {"status": resource.status, "dueAt": text(resource.due_at), "sweeps": sweeps}
     return counted, (about(resource, DetailType.STUCK_DETECTED, **fields),) if sweeps == STUCK_SWEEPS else ()
