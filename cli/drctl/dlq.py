@@ -26,7 +26,7 @@ from drctl.status import Output, OutputOption
 
 if TYPE_CHECKING:
     from mypy_boto3_sqs import SQSClient
-    from mypy_boto3_sqs.type_defs import MessageTypeDef
+    from mypy_boto3_sqs.type_defs import ChangeMessageVisibilityBatchRequestEntryTypeDef, MessageTypeDef
 
 _MOST = 1000
 # While the list is read its messages are hidden, so that each is seen once; then they are given back, or come back by themselves.
@@ -116,11 +116,11 @@ def _reading(cloud: Cloud, name: DeadLetterQueue) -> Iterator[list["MessageTypeD
         yield found
     finally:
         for start in range(0, len(found), 10):
-            entries = [
+            entries: list[ChangeMessageVisibilityBatchRequestEntryTypeDef] = [
                 {"Id": str(number), "ReceiptHandle": message["ReceiptHandle"], "VisibilityTimeout": 0}
                 for number, message in enumerate(found[start : start + 10])
             ]
-            sqs.change_message_visibility_batch(QueueUrl=url, Entries=entries)  # type: ignore[arg-type]
+            sqs.change_message_visibility_batch(QueueUrl=url, Entries=entries)
 
 
 def _letter(queue: DeadLetterQueue, message: "MessageTypeDef") -> Letter:
