@@ -14,6 +14,7 @@ from rich.text import Text
 from dr_core.records import ApprovalStatus, Execution, ExecutionStatus, State
 from dr_core.state import Refusal, Table
 from dr_people.advice import advise
+from dr_people.past_runs import completed_seconds
 from dr_people.snapshot import ENDED_BADLY, read
 from dr_people.timeline import Happening, happening, line
 from dr_people.wording import between, duration, moment
@@ -110,7 +111,7 @@ def _is_over(execution: Execution) -> bool:
 
 def usual_seconds(table: Table, execution: Execution) -> float | None:
     """What completed executions of the same application and phase took, the median; None for a dry run and where there are none."""
-    past = [] if execution.dry_run else table.durations(execution.application, execution.phase)
+    past = [] if execution.dry_run else completed_seconds(table, execution.application, execution.phase)
     return median(past) if past else None
 
 

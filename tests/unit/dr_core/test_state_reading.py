@@ -1,14 +1,16 @@
 """What the state table tells: timelines in order, executions newest first, what is due oldest first."""
 
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
 from dr_core.events import new_event_id
+from dr_core.items import EXECUTION_SK, ExecutionItem
 from dr_core.moves import on_execution, on_resource
 from dr_core.phases import Phase
 from dr_core.records import DetailType, Event, ExecutionStatus, Move, ResourceStatus
-from dr_core.state import Refusal, Table
+from dr_core.state import Refusal, Table, _item
 from tests.support.control_plane import HOME, ID, OTHER, T0, Cloud, a_layer, a_resource, an_approval, an_execution
 
 
@@ -64,6 +66,29 @@ def test_executions_and_refusals_newest_first(table: Table) -> None:
     assert found[0][3] == T0 + timedelta(minutes=3)
     assert [name for name, *_ in table.executions("shop", limit=2)] == ["01C", "01R"]
     assert table.executions("nobody") == []
+
+
+def test_past_runs_are_read_page_by_page_and_not_to_the_end(table: Table, cloud: Cloud) -> None:
+    def past(number: int, **values: Any) -> ExecutionItem:
+        began = T0 - timedelta(hours=number)
+        times = {"requested_at": began, "started_at": began, "ended_at": began + timedelta(seconds=number)}
+        over = an_execution(f"01P{number:03}", **{"status": ExecutionStatus.SUCCEEDED, "due_at": None, **times, **values})
+        return _item(ExecutionItem, over, f"EXEC#{over.id}", EXECUTION_SK)
+
+    others: dict[int, dict[str, Any]] = {2: {"phase": Phase.CLEANUP}, 3: {"application": "other"}, 4: {"ended_at": None}}
+    with ExecutionItem.batch_write() as batch:
+        for number in range(1, 450):
+            dry = {} if number in (7, 150, 440) else {"started_at": None, "dry_run": True}
+            batch.save(past(number, **others.get(number, dry)))
+    cloud.calls.clear()
+    runs = table.past_runs("shop", Phase.ACTIVATE)
+    assert cloud.calls == []
+    first = next(runs)
+    assert (first.id, first.running_seconds, first.mode, first.requested_at) == ("01P007", 7.0, "planned", T0 - timedelta(hours=7))
+    assert len(cloud.calls) == 1
+    assert [one.id for one in runs] == ["01P150"], "what is older than 400 executions is not looked for"
+    assert [call.operation for call in cloud.calls] == ["Query"] * 4 and {call.parameters["Limit"] for call in cloud.calls} == {100}
+    assert [one.id for one in table.past_runs("shop", Phase.ACTIVATE, T0 - timedelta(hours=7))] == ["01P150"]
 
 
 def test_what_is_due_is_found_when_it_is_due(table: Table, cloud: Cloud) -> None:

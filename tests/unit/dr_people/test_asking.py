@@ -11,6 +11,7 @@ from dr_core.phases import Phase
 from dr_core.records import Approver, ExecutionStatus
 from dr_people.approval_context import load_context
 from dr_people.asking import NobodyAskedError, ask
+from dr_people.past_runs import completed_seconds
 from dr_people.slack import Slack
 from tests.support.approval_scene import approval_of, ran, request
 from tests.support.control_plane import ID, Cloud, error
@@ -107,7 +108,11 @@ def test_how_long_it_took_before(cloud: Cloud) -> None:
     ran(cloud, 5, 9999.0, status=ExecutionStatus.FAILED)
     ran(cloud, 6, 9999.0, started_at=None)
     ran(cloud, 7, 9999.0, application="other")
-    assert cloud.table.durations("storefront", Phase.ACTIVATE) == [505.0, 431.0, 1260.0]
-    assert cloud.table.durations("storefront", Phase.ACTIVATE, 2) == [505.0, 431.0]
+    cloud.calls.clear()
+    assert completed_seconds(cloud.table, "storefront", Phase.ACTIVATE) == [505.0, 431.0, 1260.0]
+    assert [call.operation for call in cloud.calls] == ["Query"], "the index holds all that is needed"
     context = load_context(cloud.table, ID)
     assert context and context.duration == "about 8 min, at worst 21 min (3 completed runs)"
+    for number in range(20, 40):
+        ran(cloud, number, 1.0)
+    assert completed_seconds(cloud.table, "storefront", Phase.ACTIVATE) == [505.0, 431.0, 1260.0, *[1.0] * 7], "the newest ten"

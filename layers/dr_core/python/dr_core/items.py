@@ -118,7 +118,7 @@ class ApplicationIndex(GlobalSecondaryIndex[Any]):  # type: ignore[no-untyped-ca
 
     class Meta:
         index_name = "app"
-        projection = IncludeProjection(["status", "phase", "target_region"])
+        projection = IncludeProjection(["status", "phase", "mode", "target_region", "started_at", "ended_at", "dry_run"])
 
     application = UnicodeAttribute(hash_key=True)
     requested_at = MomentAttribute(range_key=True)

@@ -4,12 +4,11 @@ import hashlib
 import json
 import random
 import time
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from datetime import datetime
 from enum import Enum
 from functools import cache, partial
-from itertools import islice
 from typing import Any, Literal, TypeVar
 
 from pynamodb.connection import Connection
@@ -64,7 +63,8 @@ from dr_core.takeover import LockHeld, Replica
 
 _CONFLICT_TRIES = 10
 _LARGEST_JOURNAL = 300 * 1024  # an item has at most 400 KB
-_MOST_LOOKED_AT = 400  # a year of scheduled preflights; what is older is compared with nothing
+_MOST_LOOKED_AT = 400  # more than half a year of scheduled preflights, two a day; what is older is compared with nothing
+_PAGE = 100
 _KEPT_LONGER = 86_400  # seconds: clocks differ, and what was used must not look new before it is refused for its age
 _CHUNK = 90  # of the 100 actions of a transaction
 
@@ -90,7 +90,10 @@ class Refusal:
 
 @dataclass(frozen=True)
 class Listed:
-    """An execution or a refusal as a list has it; what the list's index does not hold is empty. A refusal has no phase."""
+    """An execution or a refusal as a list has it; what the list's index does not hold is empty. A refusal has no phase.
+
+    `started_at`, when the first layer opened, is in an application's history alone.
+    """
 
     id: str
     application: str
@@ -101,8 +104,16 @@ class Listed:
     target_region: str = ""
     current_layer: int = 0
     layers_total: int = 0
+    started_at: datetime | None = None
     ended_at: datetime | None = None
     dry_run: bool = False
+
+    @property
+    def running_seconds(self) -> float | None:
+        """From the opening of the first layer to the end; None where it has not come to either."""
+        if self.started_at is None or self.ended_at is None:
+            return None
+        return (self.ended_at - self.started_at).total_seconds()
 
 
 @dataclass(frozen=True)
@@ -154,19 +165,21 @@ class Table:
     def load(self, execution_id: str) -> State | None:
         """The execution, its layers, the resources of its current layer, and its approval; consistent reads, layers before resources."""
         pk = _pk(execution_id)
-        execution: Execution | None = None
-        layers: list[Layer] = []
-        for item in LayerItem.query(pk, LayerItem.sk.startswith("LAYER#"), consistent_read=True):
-            layers.append(record_of(Layer, item))
+        layers = self.layers(execution_id)
         try:
             execution = record_of(Execution, ExecutionItem.get(pk, EXECUTION_SK, consistent_read=True), id=execution_id)
         except DoesNotExist:
             return None
         # Of a replica the approval may not have come.
-        layer = State(execution, tuple(layers)).approval_layer()
+        layer = State(execution, layers).approval_layer()
         approval = None if layer is None else self._approval(execution_id, layer)
         resources = self.resources(execution_id, execution.current_layer) if execution.current_layer else ()
-        return State(execution, tuple(layers), resources, approval)
+        return State(execution, layers, resources, approval)
+
+    def layers(self, execution_id: str) -> tuple[Layer, ...]:
+        """The layers of the execution, by their numbers."""
+        found = LayerItem.query(_pk(execution_id), LayerItem.sk.startswith("LAYER#"), consistent_read=True)
+        return tuple(record_of(Layer, item) for item in found)
 
     def resources(self, execution_id: str, layer: int | None = None) -> tuple[Resource, ...]:
         """The resources of a layer, or of all layers, in order of their ids."""
@@ -230,31 +243,17 @@ class Table:
         found = self.history(application, limit)
         return [(one.id, one.status, one.phase, one.requested_at) for one in found]
 
-    def durations(self, application: str, phase: Phase, limit: int = 10) -> list[float]:
-        """How many seconds the newest completed executions of an application's phase took, newest first."""
-        done = (ExecutionStatus.SUCCEEDED, ExecutionStatus.SUCCEEDED_WITH_FAILURES)
-        past = (one for one in self.executions(application, limit=200) if one[1] in done and one[2] == phase)
-        found = (ExecutionItem.get(_pk(execution_id), EXECUTION_SK) for execution_id, *_ in past)
-        ran = (item for item in found if item.started_at and item.ended_at)  # a dry run never started
-        return [(item.ended_at - item.started_at).total_seconds() for item in islice(ran, limit)]
+    def past_runs(self, application: str, phase: Phase, before: datetime | None = None) -> Iterator[Listed]:
+        """The executions of a phase that started and ended, newest first; with `before`, those requested before that moment.
 
-    def past_runs(self, application: str, phase: Phase, before: datetime, limit: int) -> list[Execution]:
-        """The newest executions of a phase that were requested before that moment, started and ended, newest first.
-
-        Dry runs are not among them. Bounded: of the application's index no more than the newest 400 of the phase are looked at.
+        Dry runs are not among them: they never start. The index is read page by page as they are taken, and no further than the newest
+        400 executions of the application, of all phases.
         """
+        requested = None if before is None else ExecutionItem.requested_at < before
         index = ExecutionItem.application_index
-        found = index.query(
-            application,
-            ExecutionItem.requested_at < before,
-            filter_condition=ExecutionItem.phase == phase.value,
-            scan_index_forward=False,
-            limit=_MOST_LOOKED_AT,
-        )
-        keys = [(item.pk, EXECUTION_SK) for item in found]
-        read = (record_of(Execution, item, id=item.pk.removeprefix("EXEC#")) for item in ExecutionItem.batch_get(keys))
-        ran = [one for one in read if one.started_at is not None and one.ended_at is not None and not one.dry_run]
-        return sorted(ran, key=lambda one: one.requested_at, reverse=True)[:limit]
+        found = index.query(application, requested, scan_index_forward=False, limit=_MOST_LOOKED_AT, page_size=_PAGE)
+        listed = (_listed(item) for item in found)
+        return (one for one in listed if one.phase == phase and one.running_seconds is not None)
 
     def live(self, region: str, limit: int) -> list[Listed]:
         """The executions of a home Region that have not ended, oldest first: what is running, waits, or needs a person."""
@@ -321,8 +320,7 @@ class Table:
         """Everything that is here of an execution whose META is."""
         pk = _pk(execution_id)
         execution = record_of(Execution, ExecutionItem.get(pk, EXECUTION_SK, consistent_read=True), id=execution_id)
-        found = LayerItem.query(pk, LayerItem.sk.startswith("LAYER#"), consistent_read=True)
-        layers = tuple(record_of(Layer, item) for item in found)
+        layers = self.layers(execution_id)
         regions = (execution.source_region, execution.target_region)
         locks = {region: self._held(execution, self._lock(execution.application, region)) for region in regions}
         return Replica(execution, layers, self.resources(execution_id), {one.layer: one for one in self.approvals(execution_id)}, locks)

@@ -9,8 +9,7 @@ from dr_core.phases import Mode, Phase
 from dr_core.records import Approval, ApprovalStatus, Ballot, Execution, Resource
 from dr_core.reports import DONE, Found, PlannedCall, ResourceReport, data_loss, one_line, plural, proof, read_reports, verdict, worst_first
 from dr_core.state import Table
-
-_PAST_RUNS = 10
+from dr_people.past_runs import completed_seconds
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,7 +171,7 @@ def load_context(table: Table, execution_id: str) -> ApprovalContext | None:
         return None
     execution = state.execution
     reports = read_reports(table.preflights(execution_id))
-    past = table.durations(execution.application, execution.phase, _PAST_RUNS)
+    past = completed_seconds(table, execution.application, execution.phase)
     return context_of(execution, approval, table.resources(execution_id), reports, past)
 
 

@@ -3,14 +3,14 @@
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
-from itertools import zip_longest
+from itertools import islice, zip_longest
 from typing import Any
 
 from dr_core import records
 from dr_core.calls import is_reading
 from dr_core.records import Execution, State
 from dr_core.reports import read_reports, verdict
-from dr_core.state import Table
+from dr_core.state import Listed, Table
 from dr_people.gantt import chart, picture
 from dr_people.report import (
     Approval,
@@ -39,7 +39,8 @@ Journal = Sequence[tuple[str, int, list[Any]]]
 def report_of(table: Table, state: State, now: datetime) -> Report:
     """The report of an execution just loaded, as of its last event, or of `now` while it is under way."""
     execution = state.execution
-    past = [past_run(table, one) for one in table.past_runs(execution.application, execution.phase, execution.requested_at, PAST_RUNS)]
+    earlier = table.past_runs(execution.application, execution.phase, execution.requested_at)
+    past = [past_run(one, table.layers(one.id)) for one in islice(earlier, PAST_RUNS)]
     return build(read(table, state, now), table.calls(execution.id), past)
 
 
@@ -48,16 +49,14 @@ def picture_of(table: Table, state: State, as_of: datetime) -> str:
     return picture(chart(read(table, state, as_of)))
 
 
-def past_run(table: Table, execution: Execution) -> PastRun:
+def past_run(run: Listed, layers: Iterable[records.Layer]) -> PastRun:
     """What an earlier execution took, layer by layer."""
-    state = table.load(execution.id)
-    layers = state.layers if state else ()
     return PastRun(
-        execution_id=execution.id,
-        status=execution.status,
-        mode=execution.mode,
-        requested_at=execution.requested_at,
-        recovery_ms=_between(execution.started_at, execution.ended_at),
+        execution_id=run.id,
+        status=run.status,
+        mode=run.mode,
+        requested_at=run.requested_at,
+        recovery_ms=_between(run.started_at, run.ended_at),
         layers_ms={one.number: took for one in layers if (took := _between(one.started_at, one.ended_at)) is not None},
     )
 
