@@ -10,15 +10,12 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from dr_core import flow
 from dr_core.approval_plan import plan_digest
-from dr_core.approval_rules import is_waited_for
-from dr_core.approvals import link_for, link_signer
+from dr_core.approval_rules import is_waited_for, share_over
 from dr_core.observability import logger, utc_now
-from dr_core.records import Approver
-from dr_core.settings import setting
 from dr_core.state import table
 from dr_core.triggers import Asked, TokenHeld
 from dr_people.approval_context import load_context
-from dr_people.asking import ask
+from dr_people.asking import ask, links
 from dr_people.slack import slack
 
 
@@ -36,12 +33,7 @@ def lambda_handler(event: dict[str, Any], _context: LambdaContext) -> None:
     approval = table().approval(execution_id)
     context = load_context(table(), execution_id)
     assert approval and context, "they were read a moment ago"
-    now, seconds, page = utc_now(), int(setting("LINK_SECONDS")), setting("APPROVAL_PAGE_URL")
-
-    def link(person: Approver | None) -> str:
-        name = person.name if person else ""
-        return link_for(state.execution, approval, link_signer(), page, name, now=now, seconds=seconds)
-
-    sent = ask(table(), context, approval, link, slack())
+    now = utc_now()
+    sent = ask(table(), context, approval, links(state.execution, approval, now), slack(), share_over(approval, now))
     logger.info("approvers asked", extra={"sent": sent})
     flow.follow(table(), state, Asked(tuple(sent)), utc_now)

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from dr_core.application import Application, read_application
 from dr_core.errors import InvalidInputError
+from dr_core.phases import Phase
 
 FILE = "shop/application.json"
 MANIFESTS = Path(__file__).parents[3] / "manifests"
@@ -146,3 +147,15 @@ def test_two_approvers_do_not_share_an_identity(key: str, value: str, other_case
     what = f"another approver has this {key} too: one person would count twice"
     assert found(SHOP | {"approvers": people}) == [(f"approvers.1.{key}", what, "make them one approver, or correct it")]
     assert read(SHOP | {"approvers": people[:1]}).approvers[0].name == "ann"
+
+
+def test_who_is_asked_at_first_and_who_only_when_half_of_the_time_is_over() -> None:
+    people = [{"name": name, "email": f"{name}@example.com"} for name in ("ann", "bob", "eve")]
+
+    def asked(**rule: object) -> dict[str, bool]:
+        application = read(SHOP | {"approvers": people, "approval": {"ACTIVATE": rule}})
+        return {one.name: one.escalation for one in application.who_decides(Phase.ACTIVATE)[1]}
+
+    assert asked(escalate=["eve"]) == {"ann": False, "bob": False, "eve": True}
+    assert asked(approvers=["bob"], escalate=["eve"]) == {"bob": False, "eve": True}
+    assert asked(escalate=["ann", "bob", "eve"]) == dict.fromkeys(("ann", "bob", "eve"), False), "somebody has to be asked at first"

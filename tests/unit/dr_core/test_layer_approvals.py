@@ -231,3 +231,15 @@ def test_reminders_before_a_layer_are_of_its_own_time() -> None:
     assert [event.fields for event in reminders(told)] == [
         {"share": 50, "expiresAt": "2031-03-01T13:02:00.000Z", "escalated": True, "layer": 2},
     ]
+
+
+def test_each_reminder_that_went_out_is_told_with_its_share() -> None:
+    told = waiting()
+    told.do(Asked(("mail: ann",)))
+    told.after(HOUR / 4).wake()
+    told.do(Asked(("mail: bob",), 25))
+    first, second = (event.fields for event in told.table.timeline("e1") if event.detail_type == "Approval Sent")
+    assert first == {"channels": ["mail: ann"], "layer": 2}
+    assert second == {"channels": ["mail: bob"], "share": 25, "layer": 2}
+    told.do(vote())
+    assert told.do(Asked(("mail: bob",), 50)) is None, "nothing is asked any more"

@@ -8,15 +8,16 @@ import pytest
 from slack_sdk import WebClient
 
 from dr_core.phases import Phase
-from dr_core.records import Approver, ExecutionStatus
+from dr_core.records import Approver, Ballot, ExecutionStatus
 from dr_people.approval_context import load_context
 from dr_people.asking import NobodyAskedError, ask
 from dr_people.past_runs import completed_seconds
 from dr_people.slack import Slack
 from tests.support.approval_scene import approval_of, ran, request
-from tests.support.control_plane import ID, Cloud, error
+from tests.support.control_plane import ID, T0, Cloud, error
 
 ANN, BOB, EVE = Approver("Ann", "ann@example.com"), Approver("Bob", "bob@example.com"), Approver("Eve", slack_user_id="U0EVE")
+LAST = Approver("Last", "last@example.com", escalation=True)
 
 
 class Unreachable(WebClient):
@@ -39,7 +40,7 @@ def _stack(monkeypatch: pytest.MonkeyPatch, cloud: Cloud) -> None:
 
 def asked(cloud: Cloud, *approvers: Approver, **more: Any) -> list[str]:
     """Who was asked, of these."""
-    request(cloud, approvers=approvers)
+    request(cloud, approvers=approvers, asked_at=T0 if more else None, votes=more.pop("votes", ()))
     context = load_context(cloud.table, ID)
     assert context
     return ask(
@@ -78,8 +79,56 @@ def test_without_an_identity_and_without_approvers_the_topic_tells(cloud: Cloud,
     assert "token=all" in call.parameters["Message"] and len(call.parameters["Subject"]) < 100
 
 
-def test_some_can_be_left_out(cloud: Cloud) -> None:
-    assert asked(cloud, ANN, BOB, only=lambda one: one.name == "Bob") == ["mail: Bob"]
+def said(cloud: Cloud) -> list[tuple[str, str]]:
+    """Subject and text of each mail that went out."""
+    mails = [
+        email.message_from_bytes(call.parameters["Content"]["Raw"]["Data"], policy=email.policy.default) for call in cloud.made("SendEmail")
+    ]
+    bodies = [mail.get_body(("plain",)) for mail in mails]
+    return [(str(mail["Subject"]).strip(), body.get_content()) for mail, body in zip(mails, bodies, strict=True) if body]
+
+
+def test_at_first_nobody_of_the_escalation_list_is_asked(cloud: Cloud) -> None:
+    assert asked(cloud, ANN, LAST) == ["mail: Ann"]
+
+
+def test_a_reminder_says_so_and_the_escalation_list_is_not_asked_before_half_of_the_time(cloud: Cloud) -> None:
+    assert asked(cloud, ANN, LAST, share=25) == ["mail: Ann"]
+    ((subject, text),) = said(cloud)
+    assert subject.startswith("Reminder: approval needed: ACTIVATE of storefront") and "25 % of the time to decide are over.\r\n" in text
+
+
+@pytest.mark.parametrize("share", [50, 75])
+def test_from_half_of_the_time_on_the_escalation_list_is_asked_and_told_why(cloud: Cloud, share: int) -> None:
+    assert asked(cloud, ANN, LAST, share=share) == ["mail: Ann", "mail: Last"]
+    (to_ann, _), (to_last, text) = said(cloud)
+    assert to_ann.startswith("Reminder: ") and to_last.startswith("Escalated to you: approval needed: ACTIVATE")
+    assert f"{share} % of the time to decide are over, and those who were asked first have not decided." in text and "token=Last" in text
+    html = [str(call.parameters["Content"]["Raw"]["Data"]) for call in cloud.made("SendEmail")][1]
+    assert "those who were asked first" in html.partition("text/html")[2].replace("=\\r\\n", "")
+
+
+def test_who_has_voted_is_not_reminded(cloud: Cloud) -> None:
+    voted = (Ballot(True, "Ann", "page", "Ann", "", T0),)
+    assert asked(cloud, ANN, BOB, share=25, votes=voted) == ["mail: Bob"]
+
+
+def test_with_nobody_left_to_remind_nothing_is_sent(cloud: Cloud) -> None:
+    voted = (Ballot(True, "Ann", "page", "Ann", "", T0),)
+    assert asked(cloud, ANN, LAST, share=25, votes=voted) == [] and cloud.made("SendEmail", "Publish") == []
+
+
+def test_where_nobody_is_configured_the_topic_is_told_again(cloud: Cloud) -> None:
+    assert asked(cloud, share=75) == ["topic"]
+    (call,) = cloud.made("Publish")
+    assert call.parameters["Subject"].startswith("Reminder: ") and "75 % of the time" in call.parameters["Message"]
+
+
+def test_a_request_that_goes_out_late_is_no_reminder_and_reaches_all_whose_turn_it_is(cloud: Cloud) -> None:
+    request(cloud, approvers=(ANN, LAST))
+    context = load_context(cloud.table, ID)
+    assert context and ask(cloud.table, context, approval_of(cloud), lambda _: "https://x/", None, 50) == ["mail: Ann", "mail: Last"]
+    assert [subject.partition(":")[0] for subject, _ in said(cloud)] == ["Approval needed"] * 2
 
 
 def test_when_nothing_reaches_anybody_it_is_a_failure(cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> None:

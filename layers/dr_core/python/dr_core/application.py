@@ -80,7 +80,7 @@ class PhaseApproval(_Model):
 
     quorum: int = Field(1, ge=1, le=10, description="how many different people must approve, 1 to 10; 2 is wise for ACTIVATE and CLEANUP")
     approvers: tuple[PersonName, ...] | None = Field(None, min_length=1, description="names of approvers; without it, all of them")
-    escalate: tuple[PersonName, ...] = Field((), description="names of approvers who are asked when half of the time is over")
+    escalate: tuple[PersonName, ...] = Field((), description="names of approvers who are asked only when half of the time is over")
 
 
 Events = Literal["all", "outcomes", "problems", "none"]
@@ -148,7 +148,9 @@ class Application(_Model):
         first = {one.name for one in self.approvers} - set(rule.escalate) if rule.approvers is None else set(rule.approvers)
         chosen = [one for one in self.approvers if one.name in first or one.name in rule.escalate]
         return rule.quorum, tuple(
-            Approver(one.name, one.email, one.slack_user_id, one.principal, one.subject, escalation=one.name not in first) for one in chosen
+            # Somebody has to be asked at first: where all stand in the escalation list, all are.
+            Approver(one.name, one.email, one.slack_user_id, one.principal, one.subject, escalation=bool(first) and one.name not in first)
+            for one in chosen
         )
 
 

@@ -27,9 +27,9 @@ from dr_core.records import (
 from dr_core.triggers import Asked, Expire, TokenHeld, Vote
 
 _LONGEST_REASON = 500
-# Shares of the time to decide, in %, after which people are reminded; from this one on those too who are asked only then.
+# Shares of the time to decide, in %, after which people are reminded; from this one on those of the escalation list are asked too.
 REMINDERS = (25, 50, 75)
-_ESCALATED = 50
+ESCALATED = 50
 
 # --- who ---
 
@@ -195,6 +195,17 @@ def is_being_asked(approval: Approval) -> bool:
     return approval.asked_at is not None or approval.plan_sha256 is not None
 
 
+def is_to_be_asked(approval: Approval, one: Approver, share: int) -> bool:
+    """Whether the approver is asked when `share` % of the time to decide are over, 0 for the first time. Whoever has voted is not."""
+    voted = any(ballot.approver.casefold() == one.name.casefold() for ballot in approval.votes)
+    return not voted and (share >= ESCALATED or not one.escalation)
+
+
+def share_over(approval: Approval, now: datetime) -> int:
+    """The last of REMINDERS, in %, that the time to decide has reached; 0 before the first."""
+    return max((share for share in REMINDERS if now >= _at(approval, share)), default=0)
+
+
 def show(approval: Approval, plan_sha256: str) -> Change:
     """The plan with that digest is what people are shown; empty leaves it open."""
     return on_approval(approval, **({"plan_sha256": plan_sha256} if plan_sha256 else {}))
@@ -212,12 +223,17 @@ def hold_token(trigger: TokenHeld, state: State) -> Move | None:
 
 
 def note_asked(trigger: Asked, state: State, now: datetime) -> Move | None:
-    """The request has gone out."""
+    """The request, or a reminder of it, has gone out."""
     approval = state.approval
-    if approval is None or not is_waited_for(state) or approval.asked_at is not None:
+    if approval is None or not is_waited_for(state):
+        return None
+    if trigger.share:
+        again = {"channels": list(trigger.sent), "share": trigger.share, **about_layer(approval)}
+        return Move((on_approval(approval),), (Event(DetailType.APPROVAL_SENT, again),))
+    if approval.asked_at is not None:
         return None
     # Whoever is asked late is not reminded at once of what they have just read.
-    reminded = max((share for share in REMINDERS if now >= _at(approval, share)), default=0)
+    reminded = share_over(approval, now)
     due_at = _next_due(replace(approval, reminded=reminded))
     fields = {"channels": list(trigger.sent), **about_layer(approval)}
     sent = (Event(DetailType.APPROVAL_SENT, fields),) if trigger.sent else ()
@@ -237,11 +253,11 @@ def _next_due(approval: Approval) -> datetime:
 
 def _remind(approval: Approval, now: datetime) -> Move | None:
     """People are reminded when a share of the time is over: once for each, and of several that went by unseen, of the last alone."""
-    share = max((share for share in REMINDERS if share > approval.reminded and now >= _at(approval, share)), default=None)
-    if share is None or approval.asked_at is None:
+    share = share_over(approval, now)
+    if share <= approval.reminded or approval.asked_at is None:
         return None
     change = on_approval(approval, reminded=share, due_at=_next_due(replace(approval, reminded=share)))
-    fields = {"share": share, "expiresAt": text(approval.expires_at), "escalated": share >= _ESCALATED, **about_layer(approval)}
+    fields = {"share": share, "expiresAt": text(approval.expires_at), "escalated": share >= ESCALATED, **about_layer(approval)}
     return Move((if_still(change, reminded=approval.reminded),), (Event(DetailType.APPROVAL_REMINDER, fields),))
 
 

@@ -112,9 +112,13 @@ class TokenHeld:
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """The request for approval has gone out. `sent`: the channels that took it, such as `mail: ann`, `topic`, `slack`."""
+    """The request for approval has gone out. `sent`: the channels that took it, such as `mail: ann`, `topic`, `slack`.
+
+    `share`: of the reminder, the percentage of the time to decide that is over; 0 for the request itself.
+    """
 
     sent: tuple[str, ...] = ()
+    share: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -80,15 +80,24 @@ def _page_step(step: Step) -> str:
     return render("approval_step.html.j2", step=step, calls=calls, further_calls=further, lag=lag)
 
 
-def mail(context: ApprovalContext, link: str, recipient: str = "") -> tuple[str, str, str]:
-    """Subject, text and HTML of the mail that asks `recipient` to decide behind `link`; the text says as much as the HTML."""
-    subject = printable(f"Approval needed: {context.headline}", 99)
+def mail(context: ApprovalContext, link: str, recipient: str = "", *, share: int = 0, escalated: bool = False) -> tuple[str, str, str]:
+    """Subject, text and HTML of the mail that asks `recipient` to decide behind `link`; the text says as much as the HTML.
+
+    `share`: the percentage of the time to decide that is over, if it is a reminder; `escalated`: for who is asked only then.
+    """
+    urgent = f"{share} % of the time to decide are over" if share else ""
+    if share and escalated:
+        opening, urgent = "Escalated to you: approval needed", f"{urgent}, and those who were asked first have not decided"
+    else:
+        opening = "Reminder: approval needed" if share else "Approval needed"
+    subject = printable(f"{opening}: {context.headline}", 99)
     blocks = [render("approval_mail_step.html.j2", step=step, said=_said(step)) for step in context.steps]
     steps, left = fitting(blocks, _LARGEST_MAIL)
     findings = context.findings[:_FINDINGS_IN_MAIL]
     html = render(
         "approval_mail.html.j2",
         subject=subject,
+        urgent=urgent,
         context=context,
         facts=context.facts(),
         marked=_marked(context),
@@ -99,16 +108,17 @@ def mail(context: ApprovalContext, link: str, recipient: str = "") -> tuple[str,
         link=link,
         recipient=recipient,
     )
-    return subject, text(context, link), html
+    return subject, text(context, link, urgent), html
 
 
-def text(context: ApprovalContext, link: str = "") -> str:
-    """The request as plain text: the mail's, and the terminal's without a link."""
+def text(context: ApprovalContext, link: str = "", urgent: str = "") -> str:
+    """The request as plain text: the mail's, and the terminal's without a link. `urgent`: what stands above all else."""
     findings, _ = fitting([f"  {one.severity:<8}{one.words()}" for one in context.findings[:_FINDINGS_IN_MAIL]], _FOR_FINDINGS)
     values = {
         "context": context,
         "facts": context.facts(),
         "link": link,
+        "urgent": urgent,
         "findings": findings,
         "further_findings": len(context.findings) - len(findings),
     }
