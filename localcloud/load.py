@@ -134,14 +134,13 @@ class Load:
             with ThreadPoolExecutor(4) as pool:
                 links = list(pool.map(lambda execution_id: self._approver.link(execution_id, _PATIENCE_SECONDS), ids))
                 asked = time.monotonic()
-                answers = list(pool.map(lambda link: self._approver.decide(link, "approve", "load").status_code, links))
+                list(pool.map(self._approve, links))
             unfinished = self._wait(ids)
             ended = time.monotonic()
         timelines = {execution_id: self._table.timeline(execution_id) for execution_id in ids}
         resources = {execution_id: self._table.resources(execution_id) for execution_id in ids}
         calls = journal.read(self._cloud.journal, position)
-        wrong = [f"the approval page answered {answer}" for answer in answers if answer != 200]
-        wrong += [f"{execution_id} did not end within {_PATIENCE_SECONDS:.0f} s" for execution_id in unfinished]
+        wrong = [f"{execution_id} did not end within {_PATIENCE_SECONDS:.0f} s" for execution_id in unfinished]
         wrong += self._wrong(ids, resources, calls)
         wrong += [f"{queue} holds {more} messages more than before" for queue, more in (self._dead() - dead).items()]
         return Figures(
@@ -159,10 +158,15 @@ class Load:
             wrong=wrong,
         )
 
+    def _approve(self, link: str) -> None:
+        answer = self._approver.decide(link, "approve", "load")
+        if answer.status_code != 200:
+            raise LoadError(f"the approval page answered {answer.status_code}: {answer.text}")
+
     def _request(self) -> list[str]:
         events = self._cloud.client("events")
         request = {"phase": "CLEANUP", "sourceRegion": PRIMARY_REGION, "targetRegion": STANDBY_REGION}
-        who = {"mode": "planned", "requestedBy": "load", "reason": "load"}
+        who = {"mode": "planned", "requestedBy": "operator", "reason": "load"}
         for application in self._applications:
             detail = json.dumps({"application": application, "clientToken": application, **request, **who})
             entry = {"EventBusName": self._outputs["BusName"], "Source": "dr.operator", "DetailType": "Execution Requested"}

@@ -11,6 +11,7 @@ import time
 import uuid
 from typing import Any
 
+import done_once  # noqa: F401 - it stands beside this file, where hypercorn looks
 from ministack import app as server
 from ministack.app import app
 from ministack.core.iam_evaluator import resolve_caller_identity

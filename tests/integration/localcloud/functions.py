@@ -4,6 +4,7 @@ import io
 import json
 import sys
 import zipfile
+from collections.abc import Sequence
 
 from localcloud.cloud import LocalCloud
 
@@ -11,7 +12,15 @@ _TRUST = {"Effect": "Allow", "Principal": {"Service": ["lambda.amazonaws.com", "
 _EVERYTHING = {"Effect": "Allow", "Action": "*", "Resource": "*"}
 
 
-def make_function(cloud: LocalCloud, name: str, source: str) -> str:
+def archive_of(path: str, source: str) -> bytes:
+    """An archive of one file."""
+    archive = io.BytesIO()
+    with zipfile.ZipFile(archive, "w") as packed:
+        packed.writestr(path, source)
+    return archive.getvalue()
+
+
+def make_function(cloud: LocalCloud, name: str, source: str, layers: Sequence[str] = ()) -> str:
     """A Lambda function of the control account that may do anything; gives the ARN of its role."""
     iam = cloud.client("iam")
     policy = json.dumps({"Version": "2012-10-17", "Statement": [_TRUST]})
@@ -19,16 +28,14 @@ def make_function(cloud: LocalCloud, name: str, source: str) -> str:
     iam.put_role_policy(
         RoleName=name, PolicyName="everything", PolicyDocument=json.dumps({"Version": "2012-10-17", "Statement": [_EVERYTHING]})
     )
-    archive = io.BytesIO()
-    with zipfile.ZipFile(archive, "w") as packed:
-        packed.writestr("app.py", source)
     functions = cloud.client("lambda")
     functions.create_function(
         FunctionName=name,
         Runtime=f"python3.{sys.version_info.minor}",
         Role=role,
         Handler="app.handler",
-        Code={"ZipFile": archive.getvalue()},
+        Code={"ZipFile": archive_of("app.py", source)},
+        Layers=list(layers),
         Timeout=20,
     )
     functions.get_waiter("function_active_v2").wait(FunctionName=name, WaiterConfig={"Delay": 1})
