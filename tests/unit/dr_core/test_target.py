@@ -1,6 +1,8 @@
 """Into another account with no more rights than needed, and never past the end of a lease."""
 
 import json
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 from typing import Any
@@ -59,6 +61,19 @@ def test_a_session_is_reused_only_for_the_same_task_and_not_for_long(cloud: Clou
     moment[0] += 1800
     opened()
     assert len(cloud.made("AssumeRole")) == 5
+
+
+def test_many_who_open_the_same_at_once_share_a_session(cloud: Cloud) -> None:
+    together = threading.Barrier(8)
+
+    def open_one(_: int) -> Target:
+        together.wait()
+        return opened()
+
+    with ThreadPoolExecutor(8) as pool:
+        found = list(pool.map(open_one, range(8)))
+    assert len(cloud.made("AssumeRole")) == 1
+    assert len({id(one.client("ssm")) for one in found}) == 1
 
 
 def test_sessions_share_what_they_have_read_of_awss_models(cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -37,6 +37,8 @@ _TRY_SECONDS = 15
 
 # A session is not made for threads, the clients that it makes are: preflight looks at many resources side by side.
 _making = threading.Lock()
+# Who opens the same target meanwhile waits for that session, for the sake of the clients that it has; others are not held up.
+_opening = tuple(threading.Lock() for _ in range(64))
 # The clients of each session, by service and Region: to make one takes longer than most calls.
 _made: WeakKeyDictionary[boto3.Session, dict[tuple[str, str], Any]] = WeakKeyDictionary()
 
@@ -106,9 +108,9 @@ class TargetAccess:
         Raises ModuleError when the role does not exist or does not trust the orchestrator.
         """
         slot = int(time.time() // _REUSE_SECONDS)
-        session = _assume(
-            self._role_name, self._external_id, account, region, run_id, tuple(sorted(set(actions))) or ("sts:GetCallerIdentity",), slot
-        )
+        allowed = tuple(sorted(set(actions))) or ("sts:GetCallerIdentity",)
+        with _opening[hash((account, region, run_id, allowed)) % len(_opening)]:
+            session = _assume(self._role_name, self._external_id, account, region, run_id, allowed, slot)
         return Target(session, account, region, peer_region)
 
 
