@@ -256,12 +256,13 @@ def test_what_must_not_be_is_noticed(doctor: Callable[[Story], None], invariant:
     assert invariant in story.violations(), story.witness.violations
 
 
-def test_time_that_the_run_lets_pass_is_no_change() -> None:
+def test_time_that_the_run_lets_pass_is_no_change_nor_is_a_note_of_the_sweep() -> None:
     story = Story()
     for step in (story.request, story.begin, story.claim):
         step()
     story.wait(1, seconds=30)
     story.move("RES#0001-000", story.resource, due_at=PAST)
+    story.move("RES#0001-000", story.resource, stalled_at=PAST, stalled_sweeps=1)  # a sweep counts: no check, and it still has not moved
     story.wait(2, seconds=30, tell=False)  # early, as the sweep had it
     assert story.violations() == set(), story.witness.violations
 

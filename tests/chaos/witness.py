@@ -28,7 +28,7 @@ from dr_core.moves import text
 from dr_core.observability import utc_now
 from dr_core.records import Approval, DetailType, Event, Execution, Layer, Resource, ResourceStatus
 from dr_core.state import record_of
-from tests.property.invariants import Watch, check_records
+from tests.property.invariants import Watch, check_records, is_note
 from tests.property.replay import MEANING
 from tests.support.memory_table import Lock, Record
 
@@ -158,6 +158,8 @@ class Seen:
         if before is not None and _only_time_passed(before, after):
             self.lapsed.add(sk)
             return
+        if before is not None and is_note(before, after):
+            return  # it still has not moved
         self.changed_at[sk] = time.monotonic()
         if before is None:
             return

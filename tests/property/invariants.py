@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import Protocol
 
@@ -76,6 +76,13 @@ class Stored(Protocol):
         """The events of one execution, in order."""
 
 
+def is_note(before: Record, after: Record) -> bool:
+    """Whether a sweep has only noted that nobody moves the resource."""
+    if not isinstance(before, Resource) or not isinstance(after, Resource):
+        return False
+    return before != after and replace(after, stalled_at=before.stalled_at, stalled_sweeps=before.stalled_sweeps) == before
+
+
 @dataclass
 class Watch:
     """Looks at each change as it is committed."""
@@ -94,6 +101,8 @@ class Watch:
         """The observer's entry."""
         execution = self.table.execution(execution_id)
         for before, after in pairs:
+            if is_note(before, after):
+                continue
             if isinstance(before, Execution) and isinstance(after, Execution):
                 self._execution(before, after)
             elif isinstance(before, Layer) and isinstance(after, Layer):
