@@ -436,7 +436,7 @@ class _Desk:
             case ExecutionStatus.FAILED:
                 self._mended += 1
                 haste = self._request.haste and self._mended < 6
-                chosen = "retry" if haste else self._dice.choice(("retry", "skip", *(("cancel", "abandon") if self._mended > 2 else ())))
+                chosen = "retry" if haste else self._dice.choice(("retry", "skip", *(("cancel", "abandon") if self._mended > 1 else ())))
                 self._say(now, chosen, failed if chosen in ("retry", "skip") else (), 0.3 if haste else self._dice.uniform(0.5, 3))
             case ExecutionStatus.PAUSED if not self._orders or self._run.is_closing or now - self._running_since > 30:
                 self._say(now, "resume", (), 3)

@@ -205,11 +205,12 @@ def _forced(phase: Phase) -> dict[str, bool]:
 
 def _orders(dice: random.Random) -> Iterator[Order]:
     for _ in range(dice.choices((0, 1, 2, 4), (40, 25, 20, 15))[0]):
-        name = dice.choices(_COMMANDS, (6, 4, 1, 4, 3, 3, 1))[0]
+        name = dice.choices(_COMMANDS, (6, 3, 2, 4, 3, 3, 1))[0]
         at = dice.uniform(-2, 20)
         yield Order(round(at, 2), name, dice.randrange(1000) if dice.random() < 0.6 else None)
         if name == "pause":
-            yield Order(round(at + dice.uniform(0.5, 6), 2), "resume", None)
+            # A paused execution is one of the two that may be abandoned; where that is refused, it is resumed later.
+            yield Order(round(at + dice.uniform(0.5, 6), 2), dice.choices(("resume", "abandon"), (3, 1))[0], None)
 
 
 def network(seed: int, emphasis: Emphasis = USUAL) -> Unreliable:
@@ -225,7 +226,8 @@ def strikes(seed: int, seconds: float) -> list[Strike]:
     while at < seconds:
         for kind in dice.sample(_KINDS, len(_KINDS)):
             fault = kind(dice).model_copy(update={"name": f"f{len(found):04d}", "seed": dice.randrange(2**31)})
-            found.append(Strike(round(at, 2), round(dice.uniform(3, 6), 2), fault))
+            lasts = dice.uniform(8, 12) if kind in _RARELY_MET else dice.uniform(3, 6)
+            found.append(Strike(round(at, 2), round(lasts, 2), fault))
             at += dice.uniform(2.0, 4.0)
     return [strike for strike in found if strike.at < seconds]
 
@@ -233,6 +235,10 @@ def strikes(seed: int, seconds: float) -> list[Strike]:
 def _target(dice: random.Random, operations: Mapping[str, Sequence[str]]) -> dict[str, Any]:
     service = dice.choice(sorted(operations))
     return {"service": service, "operation": dice.choice(operations[service]), "account": WORKLOAD_ACCOUNT, "function": f"{STACK}-*"}
+
+
+def _anything_of_target() -> dict[str, Any]:
+    return {"account": WORKLOAD_ACCOUNT, "function": f"{STACK}-*-resource"}
 
 
 def _table(dice: random.Random, *functions: str) -> dict[str, Any]:
@@ -268,9 +274,9 @@ def _slow_target(dice: random.Random) -> Fault:
 
 
 def _hang(dice: random.Random) -> Fault:
-    return Fault(
-        effect=Effect.HANG, seconds=round(dice.uniform(1, 4), 2), probability=0.3, **_target(dice, dice.choice((_CHANGES, _READS)))
-    )
+    """In half of the cases for longer than the SDK waits for an answer."""
+    where = dice.choice((_anything_of_target(), _target(dice, {"lambda": ("Invoke",)}), _table(dice)))
+    return Fault(effect=Effect.HANG, seconds=dice.choice((2.0, 12.0)), probability=0.3, **where)
 
 
 def _cut(dice: random.Random) -> Fault:
@@ -278,7 +284,8 @@ def _cut(dice: random.Random) -> Fault:
 
 
 def _cut_after(dice: random.Random) -> Fault:
-    return Fault(effect=Effect.CUT_AFTER, probability=0.4, **dice.choice((_target(dice, _CHANGES), _table(dice))))
+    where = dice.choice((_anything_of_target(), _target(dice, {"lambda": ("Invoke",)}), _table(dice)))
+    return Fault(effect=Effect.CUT_AFTER, probability=0.4, **where)
 
 
 def _dark(dice: random.Random) -> Fault:
@@ -328,6 +335,8 @@ _KINDS: Final = (
     _crash_at_send,
     _fail_later,
 )
+# What may have been carried out although nobody was told is worth most, and takes a while to come about.
+_RARELY_MET: Final = (_hang, _cut_after)
 
 
 def document(planned: Request) -> dict[str, Any]:
