@@ -1,30 +1,40 @@
 # `make help` lists the targets. PYTHON chooses the interpreter: make demo PYTHON=python3.12
 PYTHON ?= python3
-UV_VERSION := 0.13.9
 VENV := .venv
 TOOLS := .local/tools
 BIN := $(CURDIR)/$(VENV)/bin
 export PATH := $(BIN):$(PATH)
 # Tool environments follow the interpreter: a change of PYTHON makes them anew.
+LOCKS := requirements.lock tools/uv.txt $(wildcard localcloud/requirements/*.txt)
 STAMP := $(VENV)/.stamp-$(shell $(PYTHON) -c 'import sys; print("%d.%d.%d" % sys.version_info[:3])')
 
+TEMPLATES := template.yaml $(filter-out deploy/slack-app.yaml,$(wildcard deploy/*.yaml))
+RESOLVE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --no-header --no-annotate --generate-hashes
+
 .DEFAULT_GOAL := help
-.PHONY: help setup demo chaos chaos-mutants test unit browser screenshots integration failure-matrix load check lint types template-lint schema lock clean
+.PHONY: help setup demo chaos chaos-mutants test unit browser screenshots integration failure-matrix load check lint types template-lint supply-chain schema lock clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sort | awk -F':.*## ' '{printf "  %-14s %s\n", $$1, $$2}'
 
 setup: $(STAMP) ## Make .venv with drctl, and the environments of the emulator and of the SAM CLI
 
-$(STAMP): pyproject.toml requirements-dev.txt cli/requirements.txt cli/requirements-pdf.txt layers/dependencies/requirements.txt layers/people_dependencies/requirements.txt $(wildcard localcloud/requirements/*.txt)
+$(STAMP): pyproject.toml $(LOCKS)
 	@rm -rf $(VENV) $(TOOLS)
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
-	$(BIN)/uv pip install --quiet --python $(BIN)/python --editable '.[dev,pdf]'
-	$(BIN)/uv venv --quiet --python $(BIN)/python $(TOOLS)/ministack
-	$(BIN)/uv pip install --quiet --python $(TOOLS)/ministack --requirement localcloud/requirements/ministack.txt
-	$(BIN)/uv venv --quiet --python $(BIN)/python $(TOOLS)/sam
-	$(BIN)/uv pip install --quiet --python $(TOOLS)/sam --requirement localcloud/requirements/sam.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --requirement tools/uv.txt
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --require-hashes --requirement requirements.lock
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
+	@$(call tool,ministack,localcloud/requirements/ministack.txt)
+	@$(call tool,sam,localcloud/requirements/sam.txt)
+	@touch $@
+
+# An environment of its own for a tool: $(call tool,NAME,LOCK)
+tool = $(BIN)/uv venv --quiet --clear --python $(BIN)/python $(TOOLS)/$(1) && \
+  $(BIN)/uv pip install --quiet --python $(TOOLS)/$(1) --require-hashes --requirement $(2)
+
+$(TOOLS)/%/.stamp: tools/%.txt $(STAMP)
+	@$(call tool,$*,$<)
 	@touch $@
 
 demo: setup ## Local cloud up, stack deployed, one application through all four phases: make demo APP=erp
@@ -64,7 +74,7 @@ schema: setup ## Write what is generated from the modules: the manifests' schema
 	$(BIN)/python -m dr_engine.target_role > deploy/TargetAccountsAssumeRole.yaml.new && mv deploy/TargetAccountsAssumeRole.yaml.new deploy/TargetAccountsAssumeRole.yaml
 	$(BIN)/python -m dr_engine.module_docs > docs/modules.md.new && mv docs/modules.md.new docs/modules.md
 
-check: lint types template-lint test ## All of CI: lint, types, templates, tests
+check: lint types template-lint supply-chain test ## All that must pass: lint, types, templates, dependencies, tests
 
 lint: setup ## ruff and the direction of imports
 	$(BIN)/ruff check .
@@ -74,13 +84,18 @@ lint: setup ## ruff and the direction of imports
 types: setup ## mypy --strict
 	$(BIN)/mypy
 
-template-lint: setup ## sam validate --lint
+template-lint: $(TOOLS)/checkov/.stamp ## sam validate, cfn-lint and checkov over every template
 	AWS_DEFAULT_REGION=us-west-2 $(TOOLS)/sam/bin/sam validate --lint --template template.yaml
-	$(BIN)/cfn-lint deploy/TargetAccountsAssumeRole.yaml
+	$(BIN)/cfn-lint --regions us-west-2 --include-checks I3510 -- $(TEMPLATES) # I3510: a statement's resources fit its actions
+	$(TOOLS)/checkov/bin/checkov --config-file .checkov.yaml --file $(TEMPLATES)
 
-lock: setup ## Resolve the pinned direct dependencies anew
-	for f in layers/dependencies/requirements layers/people_dependencies/requirements localcloud/requirements/ministack localcloud/requirements/sam; do \
-	  $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --no-header --no-annotate $$f.in -o $$f.txt; done
+supply-chain: $(TOOLS)/supply-chain/.stamp ## Secrets, licences, the bill of materials, and known vulnerabilities where they can be asked for
+	$(BIN)/python -m tools.supply_chain
+
+lock: setup ## Resolve the pinned direct dependencies anew, with the hashes of their files
+	for f in layers/dependencies/requirements layers/people_dependencies/requirements localcloud/requirements/ministack localcloud/requirements/sam tools/uv tools/checkov tools/supply-chain; do \
+	  $(RESOLVE) $$f.in -o $$f.txt; done
+	$(RESOLVE) --all-extras pyproject.toml -c layers/dependencies/requirements.txt -c layers/people_dependencies/requirements.txt -o requirements.lock
 
 clean: ## Remove what setup and the local cloud made
 	rm -rf $(VENV) .local .aws-sam .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache build *.egg-info

@@ -2,7 +2,8 @@
 
 DeadLetterQueue has messages on which a function failed five times; UndeliveredQueue events that a rule could not hand to its queue, and
 notes of stream records that publish_changes gave up. SQS moves the first back itself (StartMessageMoveTask, which it offers only for
-dead-letter queues of other queues); those of a rule are sent to the queue that the rule names.
+dead-letter queues of other queues); those of a rule are sent to the queue that the rule names. A schedule's missed calls lie there too,
+and are left: the next one has come since.
 """
 
 import json
@@ -72,7 +73,7 @@ def list_letters(context: typer.Context, queue: Which = None, output: OutputOpti
 def redrive(context: typer.Context, queue: Which = None) -> None:
     """Send the messages again. That is safe at any time: what is stale changes nothing.
 
-    Exit code 1 when some could not be sent: notes of the stream, whose events are in the timeline.
+    Exit code 1 when some could not be sent: notes of the stream, whose events are in the timeline, and calls that a schedule missed.
     """
     cloud, out, left = cloud_of(context), view.console(), 0
     sqs: SQSClient = boto3.client("sqs")
@@ -90,7 +91,8 @@ def redrive(context: typer.Context, queue: Which = None) -> None:
             left += len(messages) - len(sent)
             out.print(Text(f"{name}: {len(sent)} events sent to the queues of their rules"))
     if left:
-        say(f"UndeliveredQueue keeps {left} notes of the stream", "their events are in the timelines of their executions: drctl status")
+        what = f"UndeliveredQueue keeps {left} messages that came from no rule: notes of the stream, and calls that a schedule missed"
+        say(what, "the events of a note are in the timelines of their executions: drctl status; a schedule has called again since")
         raise typer.Exit(FAILED)
 
 
@@ -126,7 +128,12 @@ def _reading(cloud: Cloud, name: DeadLetterQueue) -> Iterator[list["MessageTypeD
 def _letter(queue: DeadLetterQueue, message: "MessageTypeDef") -> Letter:
     system, body = message.get("Attributes", {}), _object(message["Body"])
     detail, noted = _object(body.get("detail")), _object(body.get("requestContext"))
-    origin = system.get("DeadLetterQueueSourceArn") or _attribute(message, "RULE_ARN") or str(noted.get("functionArn", ""))
+    origin = (
+        system.get("DeadLetterQueueSourceArn")
+        or _attribute(message, "RULE_ARN")
+        or _attribute(message, "SCHEDULE_ARN")
+        or str(noted.get("functionArn", ""))
+    )
     said = ": ".join(part for part in (_attribute(message, "ERROR_CODE"), _attribute(message, "ERROR_MESSAGE")) if part)
     since = datetime.fromtimestamp(int(system["SentTimestamp"]) / 1000, UTC)
     return Letter(

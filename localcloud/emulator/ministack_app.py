@@ -4,6 +4,8 @@ ministack verifies the signature and asks the caller's policies for `lambda:Invo
 the function is told who called (`requestContext.authorizer.iam`), and the caller also needs `lambda:InvokeFunction`, which AWS asks
 for since October 2025.
 
+Every call counts as one over TLS, for policies that ask for it: the gateway stands where AWS ends TLS.
+
 And SQS's StartMessageMoveTask, which ministack lacks: at once, all that is visible. Checked against ministack 1.5.33.
 """
 
@@ -22,6 +24,7 @@ __all__ = ["app"]
 
 _enforce = server._enforce_data_plane
 _build_event = lambda_svc._build_function_url_event
+_pin_origin = server.pin_request_origin
 
 
 def _enforce_both(
@@ -82,4 +85,5 @@ def _start_message_move_task(data: dict[str, Any], _url: str) -> dict[str, Any]:
 
 sqs._HANDLERS["StartMessageMoveTask"] = _start_message_move_task
 server._enforce_data_plane = _enforce_both
+server.pin_request_origin = lambda source_ip, secure_transport: _pin_origin(source_ip, True)
 lambda_svc._build_function_url_event = _build_event_with_caller

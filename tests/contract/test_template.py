@@ -73,9 +73,9 @@ def test_what_wakes_somebody_up_is_brought_to_them() -> None:
 
 
 def test_every_queue_that_a_rule_feeds_lets_it() -> None:
-    (policy,) = of_type("AWS::SQS::QueuePolicy").values()
+    policy = of_type("AWS::SQS::QueuePolicy")["RuleQueuesPolicy"]
     assert set(policy["Queues"]) == {one["Arn"].removesuffix(".Arn") for _, one in TARGETS} | {"UndeliveredQueue"}
-    (statement,) = policy["PolicyDocument"]["Statement"]
+    (statement,) = [one for one in policy["PolicyDocument"]["Statement"] if one["Effect"] == "Allow"]
     assert statement["Principal"] == {"Service": "events.amazonaws.com"} and statement["Action"] == "sqs:SendMessage"
     assert "aws:SourceArn" in str(statement["Condition"])
 
@@ -114,7 +114,55 @@ def test_the_stream_is_read_from_its_beginning_and_one_bad_record_does_not_stop_
     assert of_type("AWS::DynamoDB::Table")["StateTable"]["StreamSpecification"] == {"StreamViewType": "NEW_IMAGE"}
 
 
+# --- in transit and at rest ---
+
+
+def refuses_plain_text(policy: dict[str, Any], action: str) -> bool:
+    """Whether a resource's policy denies everybody everything that does not come over TLS."""
+    wanted = {"Effect": "Deny", "Principal": "*", "Action": action, "Condition": {"Bool": {"aws:SecureTransport": False}}}
+    return any(wanted.items() <= one.items() for one in policy["PolicyDocument"]["Statement"])
+
+
+@pytest.mark.parametrize("name", QUEUES)
+def test_a_queue_is_spoken_to_over_tls_alone(name: str) -> None:
+    (policy,) = [one for one in of_type("AWS::SQS::QueuePolicy").values() if name in one["Queues"]]
+    assert refuses_plain_text(policy, "sqs:*"), "one policy for each queue: a second one would take the place of the first"
+
+
+@pytest.mark.parametrize("name", of_type("AWS::S3::Bucket"))
+def test_a_bucket_is_private_encrypted_versioned_and_spoken_to_over_tls_alone(name: str) -> None:
+    bucket = of_type("AWS::S3::Bucket")[name]
+    (policy,) = [one for one in of_type("AWS::S3::BucketPolicy").values() if one["Bucket"] == name]
+    assert refuses_plain_text(policy, "s3:*")
+    assert policy["PolicyDocument"]["Statement"][0]["Resource"] == [f"{name}.Arn", f"${{{name}.Arn}}/*"]
+    assert bucket["VersioningConfiguration"] == {"Status": "Enabled"} and bucket["BucketEncryption"]
+    assert len(bucket["PublicAccessBlockConfiguration"]) == 4 and all(bucket["PublicAccessBlockConfiguration"].values())
+
+
+@pytest.mark.parametrize("name", of_type("AWS::DynamoDB::Table"))
+def test_a_table_is_encrypted_and_can_be_put_back(name: str) -> None:
+    table = of_type("AWS::DynamoDB::Table")[name]
+    assert table["PointInTimeRecoverySpecification"] == {"PointInTimeRecoveryEnabled": True}
+    assert table["SSESpecification"] == {"SSEEnabled": True}
+
+
 # --- functions ---
+
+
+@pytest.mark.parametrize("name", functions())
+def test_what_the_internet_may_call_cannot_use_up_what_an_execution_needs(name: str) -> None:
+    one = functions()[name]
+    public = one.get("FunctionUrlConfig", {}).get("AuthType") == "NONE"
+    assert one.get("ReservedConcurrentExecutions") == (["BoundPublic", "PublicConcurrency", "AWS::NoValue"] if public else None)
+
+
+@pytest.mark.parametrize("name", functions())
+def test_a_schedule_says_how_often_it_tries_and_gives_up(name: str) -> None:
+    for source in functions()[name].get("Events", {}).values():
+        assert source["Type"] in ("SQS", "DynamoDB", "ScheduleV2"), "nothing else: a rule would call the function without a queue"
+        if source["Type"] == "ScheduleV2":
+            assert source["Properties"]["DeadLetterConfig"] == {"Arn": "UndeliveredQueue.Arn"}, name
+            assert set(source["Properties"]["RetryPolicy"]) == {"MaximumEventAgeInSeconds", "MaximumRetryAttempts"}
 
 
 @pytest.mark.parametrize("name", functions())
@@ -160,7 +208,7 @@ def test_only_who_works_in_target_accounts_may_go_there() -> None:
 
 
 def test_what_must_outlive_the_stack_does() -> None:
-    for name in ("StateTable", "ManifestBucket", "ReportBucket"):
+    for name in of_type("AWS::DynamoDB::Table") | of_type("AWS::S3::Bucket"):
         assert (template()["Resources"][name]["DeletionPolicy"], template()["Resources"][name]["UpdateReplacePolicy"]) == ("Retain",) * 2
 
 
