@@ -49,7 +49,7 @@ def test_an_event_of_a_rule_goes_to_its_queue_and_a_note_stays(desk: Desk) -> No
     sqs = boto3.client("sqs")
     target = sqs.create_queue(QueueName="start-resource")["QueueUrl"]
     result = desk.run("dlq", "redrive", "--queue", "UndeliveredQueue")
-    assert result.exit_code == 1 and "keeps 1 notes of the stream" in result.stderr
+    assert result.exit_code == 1 and "keeps 1 messages that came from no rule: notes of the stream" in result.stderr
     (message,) = sqs.receive_message(QueueUrl=target, MaxNumberOfMessages=10)["Messages"]
     assert json.loads(message["Body"]) == EVENT
     (left,) = json.loads(desk.run("dlq", "list", "-o", "json").stdout)
