@@ -68,10 +68,11 @@ failure-matrix: setup ## Run the tests of the failure matrix and write docs/fail
 load: setup ## Many executions at once, and docs/performance.md from what was measured: make load EXECUTIONS=100 LAYERS=5 RESOURCES=10
 	$(BIN)/python -m localcloud.load $(if $(EXECUTIONS),--executions $(EXECUTIONS)) $(if $(LAYERS),--layers $(LAYERS)) $(if $(RESOURCES),--resources $(RESOURCES))
 
-schema: setup ## Write what is generated from the modules: the manifests' schema, the target accounts' role, docs/modules.md
+schema: setup ## Write what is generated from the modules: the manifests' schema, the target accounts' role and forwarding rules, docs/modules.md
 	$(BIN)/python -m dr_engine.schema > manifests/schema.json.new && mv manifests/schema.json.new manifests/schema.json
 	$(BIN)/python -m dr_core.application > manifests/application.schema.json.new && mv manifests/application.schema.json.new manifests/application.schema.json
 	$(BIN)/python -m dr_engine.target_role > deploy/TargetAccountsAssumeRole.yaml.new && mv deploy/TargetAccountsAssumeRole.yaml.new deploy/TargetAccountsAssumeRole.yaml
+	$(BIN)/python -m dr_engine.forwarding > deploy/ForwardEvents.yaml.new && mv deploy/ForwardEvents.yaml.new deploy/ForwardEvents.yaml
 	$(BIN)/python -m dr_engine.module_docs > docs/modules.md.new && mv docs/modules.md.new docs/modules.md
 
 check: lint types template-lint supply-chain test ## All that must pass: lint, types, templates, dependencies, tests

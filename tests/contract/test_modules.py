@@ -105,7 +105,8 @@ def test_limits_make_sense(name: str, phase: Phase) -> None:
     assert module.check_cap_seconds < module.timeout(phase) <= 6 * 3600
     assert module.lease_seconds >= 120
     assert module.attempts(phase) == (1 if phase in module.irreversible else module.max_attempts)
-    assert all(source.startswith("aws.") and detail_type for source, detail_type in module.native_events)
+    assert all(event.source.startswith("aws.") and event.detail_type for event in module.native_events)
+    assert bool(module.native_events) == bool(module.named_in_events), "an event is known to concern a resource by a name"
 
 
 @every_phase

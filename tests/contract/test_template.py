@@ -12,6 +12,7 @@ from dr_core.metrics import Metric
 from dr_core.moves import LOST_AFTER
 from dr_core.records import DetailType
 from dr_core.settings import Name
+from dr_engine.forwarding import native_events
 from dr_modules.base import modules
 from dr_people import console
 from dr_people.board import Asked
@@ -57,12 +58,30 @@ def test_a_rule_feeds_a_queue_and_what_it_cannot_hand_over_is_kept(name: str, ai
 def test_a_rule_asks_for_events_that_exist_and_come_from_here(name: str) -> None:
     pattern = RULES[name]["EventPattern"]
     assert RULES[name]["EventBusName"] == "Bus"
+    if name == "NativeEventsRule":  # what accounts forward; `homeRegion` is not theirs to say
+        heard = {(event.source, event.detail_type) for event in native_events()}
+        assert (set(pattern["source"]), set(pattern["detail-type"])) == ({one for one, _ in heard}, {one for _, one in heard})
+        assert pattern.keys() == {"source", "detail-type"}
+        return
     if pattern["source"] == ["dr.operator"]:
         assert pattern["detail-type"] in (["Execution Requested"], ["Command Requested"]) and "detail" not in pattern
         return
     kinds = [DetailType(kind) for kind in pattern["detail-type"]]
     assert set(pattern["source"]) >= {kind.source for kind in kinds}
     assert pattern["detail"] == {"homeRegion": ["AWS::Region"]}
+
+
+def test_accounts_may_put_only_what_modules_listen_to_on_the_bus() -> None:
+    policies = of_type("AWS::Events::EventBusPolicy")
+    assert set(policies) == {"SpokeAccountsPolicy", "OrganizationPolicy"}
+    for name, policy in policies.items():
+        condition = dict(policy["Statement"]["Condition"])
+        assert policy["Statement"]["Action"] == "events:PutEvents" and policy["Statement"]["Resource"] == "Bus.Arn"
+        assert set(condition["ForAllValues:StringEquals"]["events:source"]) == {event.source for event in native_events()}
+        assert condition["Null"] == {"events:source": False}, "an event without a source would pass"
+        assert template()["Resources"][name]["Condition"] in ("HearAccounts", "HearOrganization"), "nobody by default"
+    assert policies["SpokeAccountsPolicy"]["Statement"]["Principal"] == {"AWS": "SpokeAccounts"}
+    assert policies["OrganizationPolicy"]["Statement"]["Condition"]["StringEquals"] == {"aws:PrincipalOrgID": "OrganizationId"}
 
 
 def test_what_wakes_somebody_up_is_brought_to_them() -> None:
@@ -193,6 +212,13 @@ def test_a_function_may_do_only_what_is_written_out(name: str) -> None:
         assert all(re.fullmatch(r"[a-z0-9]+:[A-Z][A-Za-z]+", action) for action in actions)
         if statement["Resource"] == "*":
             assert actions in (["states:SendTaskSuccess"], ["cloudwatch:GetMetricData"]), "they take no resource"
+
+
+def test_who_hears_of_events_from_outside_can_change_no_execution() -> None:
+    rights = {one["Sid"]: one for one in statements(functions()["NoticeChangeFunction"])}
+    assert {action for one in rights.values() for action in one["Action"]} == {"dynamodb:Query", "dynamodb:PutItem", "sqs:SendMessage"}
+    assert rights["NotTooOften"]["Condition"] == {"ForAllValues:StringLike": {"dynamodb:LeadingKeys": "NONCE#*"}}
+    assert rights["SendChecks"]["Resource"] == ["CheckQueue.Arn"], "and wake up nothing but a check"
 
 
 def test_only_who_works_in_target_accounts_may_go_there() -> None:

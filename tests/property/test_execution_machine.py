@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from dr_core.errors import ErrorClass
+from dr_core.moves import about
 from dr_core.records import ApprovalStatus, DetailType, ResourceStatus
 from dr_core.triggers import Expire
 from tests.property.invariants import Watch, check_state
@@ -88,6 +89,13 @@ class ExecutionMachine(RuleBasedStateMachine):
         """A message of the past comes again."""
         past = list(self.simulation.history)
         self.simulation.messages.append(past[pick % len(past)])
+
+    @rule(pick=picks)
+    def native_event(self, pick: int) -> None:
+        """AWS says that something has changed, rightly or not: what waits is looked at ahead of its time."""
+        waiting = [r for r in self.table.resources(ONE) if r.status is ResourceStatus.WAITING]
+        for resource in waiting[pick % len(waiting) :] if waiting else ():
+            self.simulation.send(ONE, about(resource, DetailType.RESOURCE_WAITING, checkNo=resource.check_no))
 
     # --- the functions ---
 

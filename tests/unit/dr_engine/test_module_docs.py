@@ -12,7 +12,7 @@ from pydantic import Field
 
 from dr_core.phases import Phase
 from dr_engine.module_docs import render
-from dr_modules.base import Count, DRModule, Flag, ModuleParameters, Names, Permissions, Status, Text, modules
+from dr_modules.base import Count, DRModule, Flag, ModuleParameters, Names, NativeEvent, Permissions, Status, Text, modules
 
 DOCS = Path(__file__).resolve().parents[3] / "docs"
 
@@ -65,7 +65,7 @@ class Shop(DRModule[ShopParameters]):
     implied_permissions: ClassVar[Permissions] = {Phase.ACTIVATE: ("kms:CreateGrant",)}
     irreversible = frozenset({Phase.ACTIVATE})
     timeouts: ClassVar[Mapping[Phase, int]] = {Phase.CLEANUP: 77}
-    native_events = (("aws.shop", "Shop Door Change"),)
+    native_events = (NativeEvent("aws.shop", "Shop Door Change"),)
     max_lag_seconds = 33
     lease_seconds = 144
     check_cap_seconds = 11

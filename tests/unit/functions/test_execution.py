@@ -1,7 +1,8 @@
 """The functions that carry an execution: what arrives, what it leads to, and that it leads there once."""
 
 import json
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +15,12 @@ from dr_core import flow
 from dr_core.events import wake_up
 from dr_core.records import DetailType, Event, ExecutionStatus, ResourceStatus
 from dr_core.triggers import Vote
+from dr_engine import native_events
+from dr_modules.base import NativeEvent
 from tests.support import lamps
 from tests.support.control_plane import ID, OTHER, SHA, T0, Cloud, a_layer, a_resource, an_approval, an_execution, error
 from tests.support.deployed import BUS, Function, announced, on_bus, queue_function, sample
+from tests.support.lamps import Lamp
 from tests.support.lit_room import LAMP, Room
 from tests.support.state_table import TABLE_NAME, TEMPLATE, template
 
@@ -144,6 +148,62 @@ def test_check_resource_gives_back_what_failed(function: Functions, room: Room) 
     assert room.resource.check_no == 2
 
 
+# --- notice_change ---
+
+
+@pytest.fixture
+def told(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., str]]:
+    """AWS tells of lamps. Gives such an event, as a rule puts it into a queue."""
+    monkeypatch.setattr(Lamp, "native_events", (NativeEvent("aws.lamps", "Lamp State Change"),))
+    monkeypatch.setattr(Lamp, "named_in_events", ("Name",))
+    monkeypatch.setattr("dr_engine.native_events.modules", lambda: {"Lamp": Lamp})
+    native_events._listening.cache_clear()
+    yield lambda **changes: json.dumps({**json.loads(on_bus("Lamp State Change", {"lamp": "HALL"}, "aws.lamps", "e")), **changes})
+    native_events._listening.cache_clear()
+
+
+def test_notice_change_brings_the_check_forward_and_one_chain_goes_on(
+    function: Functions, room: Room, cloud: Cloud, told: Callable[..., str]
+) -> None:
+    room.request({"Name": "hall"})
+    room.start()
+    waiting = cloud.sent("CHECK_QUEUE_URL")
+    lamps.make("on")
+    assert function("notice_change").deliver(told(), told()) == []
+    early, *_ = brought = cloud.sent("CHECK_QUEUE_URL")[len(waiting) :]
+    assert [delay for _, delay in brought] == [0, 5] and early[0]["checkNo"] == waiting[0][0]["checkNo"] == 1
+    assert function("check_resource").deliver(due(early[0]["checkNo"])) == []
+    assert room.resource.status is ResourceStatus.SUCCEEDED
+    before = cloud.items()
+    assert function("check_resource").deliver(due(1), due(1)) == [] and cloud.items() == before, "the poll, and the later check"
+
+
+def test_notice_change_that_comes_too_early_leaves_the_polls_as_they_are(
+    function: Functions, room: Room, cloud: Cloud, told: Callable[..., str]
+) -> None:
+    room.request({"Name": "hall"})
+    room.start()
+    function("notice_change").deliver(told())
+    assert function("check_resource").deliver(due(1), due(1)) == [], "the early one, and the poll"
+    numbers = [message["checkNo"] for message, _ in cloud.sent("CHECK_QUEUE_URL")]
+    assert numbers == [1, 1, 2] and room.resource.check_no == 2, "one check, which sent the next one"
+
+
+def test_notice_change_of_something_else(function: Functions, room: Room, cloud: Cloud, told: Callable[..., str]) -> None:
+    room.request({"Name": "hall"})
+    room.start()
+    before = cloud.items()
+    assert function("notice_change").deliver(told(region=OTHER), told(account="1"), told(detail={"lamp": "porch"})) == []
+    assert cloud.items() == before
+
+
+def test_notice_change_gives_back_what_failed(function: Functions, room: Room, cloud: Cloud, told: Callable[..., str]) -> None:
+    room.request({"Name": "hall"})
+    room.start()
+    assert function("notice_change").deliver("{}", told()) == ["1"]
+    assert [delay for _, delay in cloud.sent("CHECK_QUEUE_URL")][-1] == 0
+
+
 # --- sweep ---
 
 
@@ -234,8 +294,16 @@ def test_publish_changes_that_cannot_reach_the_bus_fails_as_a_whole(function: Fu
 # --- the rules ---
 
 RULES = {name: one["Properties"] for name, one in template()["Resources"].items() if one["Type"] == "AWS::Events::Rule"}
+
+
+def folder(rule: dict[str, Any]) -> Path:
+    """Where the samples of the events are that a rule brings."""
+    native = all(source.startswith("aws.") for source in rule["EventPattern"]["source"])
+    return TEMPLATE.parent / "tests" / "samples" / "native" if native else SAMPLES
+
+
 ROUTES = [
-    (queue_function(target["Arn"].removesuffix(".Arn")), SAMPLES / f"{detail_type.replace(' ', '')}.json")
+    (queue_function(target["Arn"].removesuffix(".Arn")), folder(rule) / f"{re.sub('[^A-Za-z0-9]', '', detail_type)}.json")
     for rule in RULES.values()
     for target in rule["Targets"]
     for detail_type in rule["EventPattern"]["detail-type"]

@@ -30,6 +30,7 @@ class Metric(StrEnum):
     POLL_LAG = "PollLagSeconds"  # how much later than due a resource was looked at
     JOIN_CONFLICTS = "JoinConflicts"  # a step that somebody else took at the same moment
     SWEEPER_REPAIRS = "SweeperRepairs"  # wake-ups that were lost, and sent again
+    CHECKS_ADVANCED = "ChecksAdvanced"  # checks that an event of AWS's own called for, ahead of their time
     SWEEPS_COMPLETED = "SweepsCompleted"  # the sweep's sign of life
     STUCK_RESOURCES = "StuckResources"  # three sweeps called for a resource, and nothing moved it
     RTO_ELAPSED_RATIO = "RtoElapsedRatio"  # of the recovery time: at 0.8, at 1, and at a good end; 1 is all of it

@@ -187,6 +187,17 @@ class Table:
         found = ResourceItem.query(_pk(execution_id), ResourceItem.sk.startswith(prefix), consistent_read=True)
         return tuple(record_of(Resource, item) for item in found)
 
+    def waiting(self, execution_id: str, layer: int, account: str, modules: Collection[str]) -> tuple[Resource, ...]:
+        """The resources of a layer that are WAITING, act in `account`, and are of one of the modules; a consistent read."""
+        waits = (ResourceItem.status == ResourceStatus.WAITING.value) & (ResourceItem.account == account)
+        found = ResourceItem.query(
+            _pk(execution_id),
+            ResourceItem.sk.startswith(f"RES#{layer:04d}-"),
+            filter_condition=waits & ResourceItem.module.is_in(*modules),
+            consistent_read=True,
+        )
+        return tuple(record_of(Resource, item) for item in found)
+
     def load_resource(self, execution_id: str, resource_id: str) -> State | None:
         """The execution and one resource: what an executor and a check need."""
         pk = _pk(execution_id)

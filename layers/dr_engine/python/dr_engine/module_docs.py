@@ -180,7 +180,7 @@ def _limits(module: Module, has: list[Phase]) -> Iterator[str]:
 def _timing(module: Module) -> str:
     said = f"Checks at most {module.check_cap_seconds} s apart. Lease {module.lease_seconds} s."
     if module.native_events:
-        events = ", ".join(f"{detail_type} (`{source}`)" for source, detail_type in module.native_events)
+        events = ", ".join(f"{event.detail_type} (`{event.source}`)" for event in module.native_events)
         said += f" AWS's own events on it: {events}."
     return said
 

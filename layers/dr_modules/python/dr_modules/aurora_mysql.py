@@ -34,7 +34,7 @@ from dr_core.phases import Mode, Phase
 from dr_modules import _rds
 from dr_modules._aurora import AuroraMySQLParameters
 from dr_modules._aurora_preflight import AuroraPreflight
-from dr_modules.base import Handle, Permissions, Progress, Status, register
+from dr_modules.base import Handle, NativeEvent, Permissions, Progress, Status, register
 
 # Steps of REPLICATE, as its handle calls the one that was begun last.
 _REMOVED, _CREATED, _COMPLETED = "cluster removed", "cluster created", "instances created"
@@ -71,7 +71,8 @@ class AuroraMySQL(AuroraPreflight):
     # A cluster encrypted with a key of your own is created, and a final snapshot is taken, with the caller's right to do so.
     implied_permissions: ClassVar[Permissions] = {Phase.REPLICATE: ("kms:CreateGrant", "kms:DescribeKey", "rds:CreateDBClusterSnapshot")}
     irreversible = frozenset({Phase.ACTIVATE, Phase.CLEANUP})
-    native_events = (("aws.rds", "RDS DB Cluster Event"), ("aws.rds", "RDS DB Instance Event"))
+    native_events = (NativeEvent("aws.rds", "RDS DB Cluster Event"), NativeEvent("aws.rds", "RDS DB Instance Event"))
+    named_in_events = ("DBClusterIdentifier", "DBInstanceIdentifier")
     # Quotas and network that only a person can mend.
     terminal_codes = frozenset(
         {

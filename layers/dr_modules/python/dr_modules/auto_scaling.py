@@ -30,7 +30,7 @@ from pydantic import Field, model_validator
 
 from dr_core.errors import ErrorClass
 from dr_core.phases import Phase
-from dr_modules.base import Count, DRModule, Flag, ModuleParameters, Names, Permissions, PreflightFinding, Status, register
+from dr_modules.base import Count, DRModule, Flag, ModuleParameters, Names, NativeEvent, Permissions, PreflightFinding, Status, register
 
 FORMER_SIZE = "dr-orchestrator:former-size"
 
@@ -115,11 +115,12 @@ class AutoScaling(DRModule[AutoScalingParameters]):
         Phase.CLEANUP: (*_scale, "autoscaling:CreateOrUpdateTags"),
     }
     native_events = (
-        ("aws.autoscaling", "EC2 Instance Launch Successful"),
-        ("aws.autoscaling", "EC2 Instance Launch Unsuccessful"),
-        ("aws.autoscaling", "EC2 Instance Terminate Successful"),
-        ("aws.autoscaling", "EC2 Instance Terminate Unsuccessful"),
+        NativeEvent("aws.autoscaling", "EC2 Instance Launch Successful"),
+        NativeEvent("aws.autoscaling", "EC2 Instance Launch Unsuccessful"),
+        NativeEvent("aws.autoscaling", "EC2 Instance Terminate Successful"),
+        NativeEvent("aws.autoscaling", "EC2 Instance Terminate Unsuccessful"),
     )
+    named_in_events = ("Autoscalinggroupnames",)
 
     def before(self, parameters: AutoScalingParameters) -> Mapping[str, object]:
         """The sizes of each group."""

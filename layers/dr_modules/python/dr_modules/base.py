@@ -4,7 +4,7 @@ import importlib
 import pkgutil
 from abc import ABC
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import cache
 from typing import Annotated, Any, ClassVar, Generic, TypeVar, get_args
@@ -156,6 +156,16 @@ Tags = Annotated[
 
 Permissions = Mapping[Phase, tuple[str, ...]]
 
+
+@dataclass(frozen=True)
+class NativeEvent:
+    """An event that an AWS service puts on its account's default bus. `detail`: a pattern of EventBridge, where not all of them matter."""
+
+    source: str
+    detail_type: str
+    detail: Mapping[str, object] = field(default_factory=dict)
+
+
 P = TypeVar("P", bound=ModuleParameters)
 
 _THROTTLES = frozenset(
@@ -199,8 +209,10 @@ class DRModule(ABC, Generic[P]):
     irreversible: ClassVar[frozenset[Phase]] = frozenset()
     # The phases that leave production untouched in a drill; in a drill the others are refused.
     drills: ClassVar[frozenset[Phase]] = frozenset()
-    # (source, detail-type) of AWS's own events that say that work has moved on.
-    native_events: ClassVar[tuple[tuple[str, str], ...]] = ()
+    # AWS's own events that say that work has moved on: each is a reason to look, and no more.
+    native_events: ClassVar[tuple[NativeEvent, ...]] = ()
+    # The keys, in parameters, handles and `before`, of the names by which such an event calls what the resource is about.
+    named_in_events: ClassVar[tuple[str, ...]] = ()
     check_cap_seconds: ClassVar[int] = 15
     timeout_seconds: ClassVar[int] = 900
     timeouts: ClassVar[Mapping[Phase, int]] = {}  # of the phases that take longer

@@ -49,7 +49,7 @@ from dr_modules._drs_cleanup import DrsCleanup
 from dr_modules._drs_launch import DrsLaunch
 from dr_modules._drs_replicate import DrsReplicate
 from dr_modules._drs_solution import PATIENTLY_ONCE, Solution
-from dr_modules.base import Handle, Permissions, PreflightFinding, Status, register
+from dr_modules.base import Handle, NativeEvent, Permissions, PreflightFinding, Status, register
 
 # DRS acts in EC2 with the rights of who starts the job: the dependent actions of StartRecovery and TerminateRecoveryInstances in
 # "Actions, resources, and condition keys for AWS Elastic Disaster Recovery".
@@ -127,10 +127,11 @@ class Drs(DrsLaunch, DrsCleanup, DrsReplicate):
     implied_permissions: ClassVar[Permissions] = {Phase.ACTIVATE: _LAUNCHING, Phase.CLEANUP: _TERMINATING}
     irreversible = frozenset({Phase.CLEANUP})
     native_events = (
-        ("aws.drs", "DRS Source Server Launch Result"),
-        ("aws.drs", "DRS Source Server Data Replication Stalled Change"),
-        ("aws.drs", "DRS Recovery Instance Failback State Change"),
+        NativeEvent("aws.drs", "DRS Source Server Launch Result"),
+        NativeEvent("aws.drs", "DRS Source Server Data Replication Stalled Change"),
+        NativeEvent("aws.drs", "DRS Recovery Instance Failback State Change"),
     )
+    named_in_events = ("jobs", "sourceServer", "recoveryInstance")  # of the act and of `before`: the manifest knows hosts by name
     timeout_seconds = 3600
     timeouts: ClassVar[Mapping[Phase, int]] = {Phase.REPLICATE: 6 * 3600}  # every block is copied
     terminal_codes = frozenset({"UninitializedAccountException"})

@@ -33,7 +33,7 @@ from pydantic import Field
 
 from dr_core.errors import ErrorClass
 from dr_core.phases import Phase
-from dr_modules.base import DRModule, Flag, Handle, ModuleParameters, Names, Permissions, PreflightFinding, Status, register
+from dr_modules.base import DRModule, Flag, Handle, ModuleParameters, Names, NativeEvent, Permissions, PreflightFinding, Status, register
 
 HOST_NAME = "Orchestrator:HostName"
 # "Running On-Demand Standard (A, C, D, H, I, M, R, T, Z) instances", in vCPUs. Other families have quotas of their own.
@@ -100,7 +100,8 @@ class Ec2(DRModule[Ec2Parameters]):
     }
     # An instance whose volumes are encrypted with a key of your own starts with the caller's right to that key.
     implied_permissions: ClassVar[Permissions] = dict.fromkeys((Phase.INSTANTIATE, Phase.ACTIVATE), ("kms:CreateGrant", "kms:DescribeKey"))
-    native_events = (("aws.ec2", "EC2 Instance State-change Notification"),)
+    native_events = (NativeEvent("aws.ec2", "EC2 Instance State-change Notification", {"state": ["running", "stopped", "terminated"]}),)
+    named_in_events = ("id",)  # the instance's, in `before`: the manifest knows it by its tag
     terminal_codes = frozenset(
         {
             "IncorrectSpotRequestState",

@@ -38,7 +38,7 @@ from typing import Any, ClassVar, Self
 from pydantic import Field, model_validator
 
 from dr_core.phases import Phase
-from dr_modules.base import Count, DRModule, Flag, ModuleParameters, Permissions, PreflightFinding, Status, Text, register
+from dr_modules.base import Count, DRModule, Flag, ModuleParameters, NativeEvent, Permissions, PreflightFinding, Status, Text, register
 
 _FARGATE_VCPU = "L-3032A538"  # "Fargate On-Demand vCPU resource count": of all tasks of the account in a Region
 _CPU_UNITS = 1024  # of a vCPU, in which a task definition counts
@@ -133,7 +133,15 @@ class Ecs(DRModule[EcsParameters]):
         Phase.INSTANTIATE: (*_actions, "ecs:DescribeClusters", "ecs:DescribeTaskDefinition", "servicequotas:GetServiceQuota"),
         Phase.CLEANUP: _actions,
     }
-    native_events = (("aws.ecs", "ECS Service Action"), ("aws.ecs", "ECS Deployment State Change"))
+    native_events = (
+        NativeEvent("aws.ecs", "ECS Service Action", {"eventName": ["SERVICE_STEADY_STATE"]}),
+        NativeEvent(
+            "aws.ecs",
+            "ECS Deployment State Change",
+            {"eventName": ["SERVICE_DEPLOYMENT_COMPLETED", "SERVICE_DEPLOYMENT_FAILED"]},
+        ),
+    )
+    named_in_events = ("EcsServiceName",)
 
     @classmethod
     def check_parameters(cls, phase: Phase, parameters: EcsParameters) -> list[tuple[str, str, str]]:

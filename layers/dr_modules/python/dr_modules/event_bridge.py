@@ -83,7 +83,6 @@ class EventBridge(DRModule[EventBridgeParameters]):
         Phase.CLEANUP: ("events:DescribeRule", "events:DisableRule"),
     }
     # The call itself, as CloudTrail tells it: EventBridge has no event of its own for a rule's state.
-    native_events = (("aws.events", "AWS API Call via CloudTrail"),)
     terminal_codes = frozenset({"ManagedRuleException"})
     check_cap_seconds = 5
     timeout_seconds = 300

@@ -71,7 +71,6 @@ class LambdaFunction(DRModule[LambdaFunctionParameters]):
         Phase, ("lambda:InvokeFunction", "lambda:GetFunctionConfiguration", "lambda:GetFunctionConcurrency")
     )
     # The call itself, where a trail records Lambda's data events: Lambda has no event of its own for a call that has returned.
-    native_events = (("aws.lambda", "AWS API Call via CloudTrail"),)
     check_cap_seconds = 5
     timeout_seconds = 1200
     lease_seconds = _CALL_SECONDS + 60

@@ -46,7 +46,20 @@ from pydantic import Field, model_validator
 from dr_core.phases import Phase
 from dr_modules import _open_search
 from dr_modules._open_search import Domain, size_of
-from dr_modules.base import Count, DRModule, Flag, Handle, ModuleParameters, Names, Permissions, PreflightFinding, Status, Text, register
+from dr_modules.base import (
+    Count,
+    DRModule,
+    Flag,
+    Handle,
+    ModuleParameters,
+    Names,
+    NativeEvent,
+    Permissions,
+    PreflightFinding,
+    Status,
+    Text,
+    register,
+)
 
 _CHANGE = "changeId"
 # A blue/green deployment makes new nodes beside the old ones. AWS: reserve three times as many addresses in a subnet as it has data nodes.
@@ -97,9 +110,10 @@ class OpenSearchService(DRModule[OpenSearchServiceParameters]):
     # Looked up by OpenSearch, as the caller, when it changes a domain in a VPC.
     implied_permissions: ClassVar[Permissions] = dict.fromkeys(permissions, ("ec2:DescribeSecurityGroups", "ec2:DescribeVpcs"))
     native_events = (
-        ("aws.es", "Amazon OpenSearch Service Domain Update Notification"),
-        ("aws.es", "Domain Error Notification"),
+        NativeEvent("aws.es", "Amazon OpenSearch Service Domain Update Notification"),
+        NativeEvent("aws.es", "Domain Error Notification"),
     )
+    named_in_events = ("DomainName",)
     terminal_codes = frozenset({"InvalidTypeException", "LimitExceededException"})
     check_cap_seconds = 30
     timeout_seconds = 3 * 3600

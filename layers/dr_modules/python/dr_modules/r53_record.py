@@ -110,7 +110,6 @@ class R53Record(DRModule[R53RecordParameters]):
         )
     }
     # The call itself, as CloudTrail tells it, in us-east-1 alone: Route 53 has no event of its own for a change that is INSYNC.
-    native_events = (("aws.route53", "AWS API Call via CloudTrail"),)
     terminal_codes = frozenset({"InvalidChangeBatch"})
     check_cap_seconds = 10
     timeout_seconds = 3600  # Route 53's own recovery of its control plane may take that long

@@ -40,7 +40,7 @@ from dr_core.phases import Mode, Phase
 from dr_modules import _sql_server
 from dr_modules._sql_server import Instance, SQLServerParameters
 from dr_modules._sql_server_base import SqlServerBase
-from dr_modules.base import Handle, Permissions, Progress, Status, register
+from dr_modules.base import Handle, NativeEvent, Permissions, Progress, Status, register
 
 _SNAPSHOT = "FinalDBSnapshotIdentifier"
 # RDS takes no snapshot of an instance in these states (DeleteDBInstance).
@@ -86,7 +86,8 @@ class SqlServer(SqlServerBase):
         Phase.REPLICATE: ("kms:CreateGrant", "kms:DescribeKey"),
     }
     irreversible = frozenset({Phase.CLEANUP})
-    native_events = (("aws.rds", "RDS DB Instance Event"), ("aws.rds", "RDS DB Snapshot Event"))
+    native_events = (NativeEvent("aws.rds", "RDS DB Instance Event"), NativeEvent("aws.rds", "RDS DB Snapshot Event"))
+    named_in_events = ("DBInstanceIdentifierSource", "DBInstanceIdentifier", _SNAPSHOT)
     terminal_codes = frozenset({"DBSnapshotAlreadyExists", "KMSKeyNotAccessibleFault", "StorageTypeNotSupported", "InvalidRestoreFault"})
     check_cap_seconds = 30
     # Restoring, the final snapshot and the first copy take as long as the volume is large.
