@@ -11,6 +11,7 @@ from botocore.validate import ParamValidator
 
 from dr_core.events import MAX_EVENT_BYTES, ExecutionRequested, Incoming, WakeUp
 from dr_core.records import DetailType
+from dr_engine.forwarding import native_events
 from tests.support.desk import Desk, desk
 from tests.support.samples import FOLDER, build, file_of
 from tests.support.state_table import template
@@ -76,7 +77,7 @@ def test_the_four_phases_go_to_the_right_regions() -> None:
 
 
 def patterns() -> Iterator[tuple[str, dict[str, Any]]]:
-    """The pattern of each rule of the stack on events of the orchestrator's own."""
+    """The pattern of each rule of the stack."""
     for name, resource in template()["Resources"].items():
         if resource["Type"] == "AWS::Events::Rule" and "detail-type" in (pattern := resource["Properties"].get("EventPattern", {})):
             yield name, pattern
@@ -87,6 +88,7 @@ def test_rules_wait_for_events_that_there_are(rule: str, pattern: dict[str, Any]
     known = {detail_type.value: {detail_type.source} for detail_type in DetailType}
     known["Execution Requested"].add("dr.operator")
     known["Command Requested"] = {"dr.operator"}
+    known |= {event.detail_type: {event.source} for event in native_events()}
     for detail_type in pattern["detail-type"]:
         assert detail_type in known, f"{rule} waits for {detail_type}, which nobody sends"
         assert known[detail_type] & set(pattern["source"]), f"{rule} waits for {detail_type} of another source"
