@@ -20,7 +20,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from moto import mock_aws
 
-from dr_core.calls import Call, _made_up_answer, _redacted, action, is_reading, journal, rehearsal, watch
+from dr_core.calls import Call, _made_up_answer, _redacted, action, is_reading, journal, reading_once, rehearsal, watch
 from dr_modules.base import modules
 
 REGION = "eu-west-1"
@@ -172,6 +172,27 @@ def test_a_rehearsal_sends_what_reads_and_nothing_else(account: Account) -> None
     assert unsent.document().keys() == {"action", "region", "parameters", "at", "sent"}
     ssm.delete_parameter(Name="/a")
     assert account.sent[-1] == "DeleteParameter", "afterwards everything is sent again"
+
+
+def test_what_was_read_is_not_read_again(account: Account) -> None:
+    ssm, far = account.client("ssm"), account.client("ssm", "us-east-1")
+    ssm.put_parameter(Name="/a", Value="1", Type="String")
+    far.put_parameter(Name="/a", Value="far", Type="String")
+    account.sent.clear()
+    with reading_once(), journal() as calls:
+        first = ssm.get_parameter(Name="/a")
+        first["Parameter"]["Value"] = "scribbled on"
+        ssm.put_parameter(Name="/a", Value="2", Type="String", Overwrite=True)
+        again = account.client("ssm").get_parameter(Name="/a")
+        assert (again["Parameter"]["Value"], again["ResponseMetadata"]["HTTPStatusCode"]) == ("1", 200), "as it was"
+        assert far.get_parameter(Name="/a")["Parameter"]["Value"] == "far"
+        assert ssm.get_parameters(Names=["/a"])["Parameters"][0]["Value"] == "2", "another question"
+        for _ in range(2):
+            with pytest.raises(ClientError):
+                ssm.get_parameter(Name="/none")
+    assert account.sent == ["GetParameter", "PutParameter", "GetParameter", "GetParameters", "GetParameter", "GetParameter"]
+    assert [call.action.partition(":")[2] for call in calls.calls] == account.sent, "and what was not sent is not in the journal"
+    assert ssm.get_parameter(Name="/a")["Parameter"]["Value"] == "2"
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ Both come from botocore's own hooks, so a module needs no code for either. `watc
 Values of members that AWS marks as sensitive, or whose name says so, are never kept.
 """
 
+import copy
 import json
 import re
 import time
@@ -80,6 +81,8 @@ class Recording:
 
 
 _recording: ContextVar[Recording | None] = ContextVar("recording", default=None)
+# What has been answered to reading calls, by service, Region, operation and parameters.
+_read: ContextVar[dict[tuple[str, str, str, str], Mapping[str, Any]] | None] = ContextVar("read", default=None)
 
 
 @contextmanager
@@ -94,6 +97,16 @@ def rehearsal() -> Iterator[Recording]:
     """Within this context calls that would change something are recorded and answered without being sent."""
     with _as_current(Recording(planning=True)) as recording:
         yield recording
+
+
+@contextmanager
+def reading_once() -> Iterator[None]:
+    """Within this context a reading call is sent once: asked again, its answer is the same. For one session, and while nothing changes."""
+    token = _read.set({})
+    try:
+        yield
+    finally:
+        _read.reset(token)
 
 
 @contextmanager
@@ -118,9 +131,17 @@ def _begin(params: Mapping[str, Any], model: OperationModel, context: dict[str, 
     if recording is not None:
         shown = _redacted(params, model.input_shape, recording.secrets, 0)
         context["dr_call"] = action(model), shown, text(datetime.now(UTC)), time.monotonic()
+    if _read.get() is not None and is_reading(model.name) and not model.has_streaming_output:
+        asked = json.dumps(params, sort_keys=True, default=repr)
+        context["dr_read"] = model.service_model.service_name, str(context.get("client_region", "")), model.name, asked
 
 
 def _answer(model: OperationModel, context: dict[str, Any], **_: object) -> tuple[Any, dict[str, Any]] | None:
+    known = (_read.get() or {}).get(context.get("dr_read", ()))
+    if known is not None:
+        del context["dr_read"]
+        context.pop("dr_call", None)
+        return SimpleNamespace(status_code=200), copy.deepcopy(dict(known))
     recording = _recording.get()
     if recording is None or not recording.planning or is_reading(model.name):
         return None
@@ -131,6 +152,9 @@ def _answer(model: OperationModel, context: dict[str, Any], **_: object) -> tupl
 
 
 def _end(http_response: Any, parsed: Mapping[str, Any], context: dict[str, Any], **_: object) -> None:
+    answers = _read.get()
+    if answers is not None and "dr_read" in context and http_response.status_code < 300:
+        answers[context["dr_read"]] = copy.deepcopy(parsed)
     recording = _recording.get()
     if recording is None or "dr_call" not in context:
         return

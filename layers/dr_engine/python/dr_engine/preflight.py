@@ -15,7 +15,7 @@ from typing import Any, Final
 
 from dr_core import flow
 from dr_core.approval_plan import plan_digest
-from dr_core.calls import Recording, rehearsal
+from dr_core.calls import Recording, reading_once, rehearsal
 from dr_core.errors import ModuleError
 from dr_core.observability import logger, utc_now
 from dr_core.phases import Mode, Phase
@@ -111,7 +111,12 @@ class Preflight:
 
 
 def rehearse(module: DRModule[Any], raw: object, execution: Execution, resource: Resource) -> Report:
-    """Everything that can be told of a resource without changing anything."""
+    """Everything that can be told of a resource without changing anything, as it is at one moment: nothing is read twice."""
+    with reading_once():
+        return _looked_at(module, raw, execution, resource)
+
+
+def _looked_at(module: DRModule[Any], raw: object, execution: Execution, resource: Resource) -> Report:
     findings: list[PreflightFinding] = []
     progress, detail, lag, refusal = None, "", None, None
     recorded, note = Recording(planning=True), ""
