@@ -36,6 +36,9 @@ class Readings:
     peak_mib: dict[str, float] = field(default_factory=lambda: defaultdict(float))
     peak_mib_together: float = 0.0
     processor_seconds: dict[str, float] = field(default_factory=dict)
+    machine_busy_seconds: float = 0.0  # of all processors together, by whomever
+    machine_idle_seconds: float = 0.0
+    load_averages: list[float] = field(default_factory=list)  # before it begins, then once per reading
 
     def oldest(self, queue: str, share: float) -> float:
         """The age that `share` of the readings did not exceed."""
@@ -47,12 +50,14 @@ class Readings:
 def reading(cloud: LocalCloud) -> Iterator[Readings]:
     """Read every two seconds for the length of a with statement; the processor time is that of this length."""
     readings, over = Readings(), threading.Event()
-    before = _processor_seconds(cloud)
+    before, (busy, idle) = _processor_seconds(cloud), _machine_seconds()
+    readings.load_averages.append(os.getloadavg()[0])
 
     def read() -> None:
         while not over.wait(_INTERVAL_SECONDS):
             _read_queues(cloud, readings)
             _read_memory(cloud, readings)
+            readings.load_averages.append(os.getloadavg()[0])
 
     reader = threading.Thread(target=read, name="gauges")
     reader.start()
@@ -62,6 +67,8 @@ def reading(cloud: LocalCloud) -> Iterator[Readings]:
         over.set()
         reader.join()
         after = _processor_seconds(cloud)
+        busy_then, idle_then = _machine_seconds()
+        readings.machine_busy_seconds, readings.machine_idle_seconds = busy_then - busy, idle_then - idle
         readings.processor_seconds = {part: seconds - before.get(part, 0.0) for part, seconds in after.items()}
 
 
@@ -99,6 +106,13 @@ def _processor_seconds(cloud: LocalCloud) -> Mapping[str, float]:
         seconds[part] += own
         seconds[FUNCTIONS if part == "ministack" else part] += ended
     return seconds
+
+
+def _machine_seconds() -> tuple[float, float]:
+    """Of all processors together since the machine began: busy, and idle or waiting for a disk (see proc_stat(5))."""
+    ticks = [int(word) / _TICKS for word in Path("/proc/stat").read_text().split("\n", 1)[0].split()[1:9]]
+    idle = ticks[3] + ticks[4]
+    return sum(ticks) - idle, idle
 
 
 def _processes(cloud: LocalCloud) -> Iterator[tuple[str, int]]:

@@ -286,6 +286,7 @@ def section(figures: Figures) -> str:
         ("wake-ups that the sweep sent again", ", ".join(f"{number} {name}" for name, number in figures.wake_ups.items()) or "none"),
         ("memory of the cloud's processes, peak", f"{readings.peak_mib_together:.0f} MiB: {_mib(readings.peak_mib)}"),
         ("processor time", ", ".join(f"{part} {seconds:.0f} s" for part, seconds in busiest)),
+        ("the machine meanwhile", machine(readings)),
     ]
     queues = [
         (_short(queue), readings.oldest(queue, 0.95), max(ages), readings.deepest[queue], readings.deliveries[queue])
@@ -322,6 +323,16 @@ def write(section: str, page: Path = PAGE) -> None:
         raise ValueError(f"{page} has no place for the load: a line {BEGIN.strip()} and, below it, a line {END.strip()} are wanted")
     before, _, rest = text.partition(BEGIN)
     page.write_text(before + BEGIN + "\n" + section + "\n" + END + rest.partition(END)[2])
+
+
+def machine(readings: Readings) -> str:
+    """Who had the processors: a load that shares them with other work is slower than it could be."""
+    ours, busy, idle = sum(readings.processor_seconds.values()), readings.machine_busy_seconds, readings.machine_idle_seconds
+    shares = ((ours, "this cloud"), (max(0.0, busy - ours), "other work and this command"), (idle, "idle"))
+    told = ", ".join(f"{100 * seconds / (busy + idle):.0f} % {who}" for seconds, who in shares)
+    first, *rest = readings.load_averages
+    median = sorted(rest or [first])[len(rest) // 2]
+    return f"{told}; load average {first:.0f} before it began, {median:.0f} in the median"
 
 
 def _mib(parts: Mapping[str, float]) -> str:

@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from dr_core.state import TimelineEntry
-from localcloud.load import BEGIN, END, closes, lasted, spread, waits, write
+from localcloud.gauges import Readings
+from localcloud.load import BEGIN, END, closes, lasted, machine, spread, waits, write
 
 
 def entry(second: int, detail_type: str, **detail: object) -> TimelineEntry:
@@ -46,6 +47,13 @@ def test_an_execution_lasts_from_its_approval_to_its_end() -> None:
 def test_a_spread() -> None:
     assert spread([float(value) for value in range(1, 101)]) == "median 51.0 s, p95 96.0 s, max 100.0 s"
     assert spread([]) == "none"
+
+
+def test_who_had_the_machine_is_told() -> None:
+    readings = Readings(machine_busy_seconds=80, machine_idle_seconds=20, load_averages=[3.0, 5.0, 7.0, 9.0])
+    readings.processor_seconds = {"functions": 25.0, "gateway": 5.0}
+    told = "30 % this cloud, 50 % other work and this command, 20 % idle; load average 3 before it began, 7 in the median"
+    assert machine(readings) == told
 
 
 @pytest.mark.parametrize("text", ["no marks", BEGIN, END, BEGIN + END + BEGIN])
