@@ -205,12 +205,18 @@ def _forced(phase: Phase) -> dict[str, bool]:
 
 def _orders(dice: random.Random) -> Iterator[Order]:
     for _ in range(dice.choices((0, 1, 2, 4), (40, 25, 20, 15))[0]):
-        name = dice.choices(_COMMANDS, (6, 3, 2, 4, 3, 3, 1))[0]
+        name = dice.choices(_COMMANDS, (6, 4, 1, 4, 3, 3, 1))[0]
         at = dice.uniform(-2, 20)
         yield Order(round(at, 2), name, dice.randrange(1000) if dice.random() < 0.6 else None)
         if name == "pause":
-            # A paused execution is one of the two that may be abandoned; where that is refused, it is resumed later.
-            yield Order(round(at + dice.uniform(0.5, 6), 2), dice.choices(("resume", "abandon"), (3, 1))[0], None)
+            yield Order(round(at + dice.uniform(0.5, 6), 2), "resume", None)
+    match dice.choices(("", "cancel", "abandon"), (8, 1, 1))[0]:
+        case "cancel":
+            yield Order(round(dice.uniform(1, 12), 2), "cancel", None)
+        case "abandon":  # only what is paused or halted may be; where it is refused all the same, somebody resumes it later
+            at = dice.uniform(1, 12)
+            yield Order(round(at, 2), "pause", None)
+            yield Order(round(at + dice.uniform(2, 8), 2), "abandon", None)
 
 
 def network(seed: int, emphasis: Emphasis = USUAL) -> Unreliable:
