@@ -18,7 +18,8 @@ from ministack import app as server
 from ministack.app import app
 from ministack.core.iam_evaluator import resolve_caller_identity
 from ministack.core.router import extract_access_key_id
-from ministack.services import lambda_svc, sqs
+from ministack.services import eventbridge, lambda_svc, sqs
+from ministack.services.cloudformation import provisioners
 
 __all__ = ["app"]
 
@@ -60,6 +61,18 @@ def _build_event_with_caller(
     return event
 
 
+def _create_bus_policy(_logical_id: str, properties: dict[str, Any], _stack_name: str) -> tuple[str, dict[str, Any]]:
+    bus, sid = properties["EventBusName"], properties["StatementId"]
+    policy = eventbridge._event_bus_policies.setdefault(bus, {"Version": "2012-10-17", "Statement": []})
+    policy["Statement"] = [*policy["Statement"], {**properties["Statement"], "Sid": sid}]
+    return f"{bus}|{sid}", {}
+
+
+def _delete_bus_policy(physical_id: str, _properties: dict[str, Any]) -> None:
+    bus, _, sid = physical_id.rpartition("|")
+    eventbridge._remove_permission({"EventBusName": bus, "StatementId": sid})
+
+
 def _start_message_move_task(data: dict[str, Any], _url: str) -> dict[str, Any]:
     """Give the messages of a dead-letter queue back to the queues that they came from, as new ones."""
     arn = data.get("SourceArn", "")
@@ -83,6 +96,7 @@ def _start_message_move_task(data: dict[str, Any], _url: str) -> dict[str, Any]:
     return {"TaskHandle": str(uuid.uuid4())}
 
 
+provisioners._RESOURCE_HANDLERS["AWS::Events::EventBusPolicy"] = {"create": _create_bus_policy, "delete": _delete_bus_policy}
 sqs._HANDLERS["StartMessageMoveTask"] = _start_message_move_task
 server._enforce_data_plane = _enforce_both
 server.pin_request_origin = lambda source_ip, secure_transport: _pin_origin(source_ip, True)
