@@ -1,30 +1,43 @@
 """Where the AWS console shows more: links with the execution's id, its times and its names filled in. Pure.
 
-The form of a Logs Insights link is not documented; it is the one that the console itself writes: JSURL, whose text values are
-percent-encoded with `*` for `%`, then encoded once more with `$` for `%`.
+AWS documents none of these addresses; they are those that the console itself writes. That of Logs Insights is JSURL, whose text values
+are percent-encoded with `*` for `%`, then encoded once more with `$` for `%`.
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from itertools import product
+from string import Formatter
 from typing import Any
 from urllib.parse import quote
 
 from dr_core.moves import text
 from dr_core.records import Execution, Resource
 
+_CONSOLE = "https://{region}.console.aws.amazon.com/"
 _QUERY = 'fields @timestamp, @log, level, message, resource_id, @message | filter execution_id = "{}" | sort @timestamp asc | limit 1000'
 # The functions whose logs tell of an execution; a query takes 50 groups at most.
 FUNCTIONS = (
-    "start-execution",
-    "preflight-execution",
-    "request-approval",
+    "accept-request",
     "advance-execution",
-    "control-execution",
-    "start-resource",
+    "answer-slack",
     "check-resource",
+    "control-execution",
+    "decide-approval",
+    "expire-approval",
+    "notify-people",
+    "preflight-execution",
+    "publish-changes",
+    "request-approval",
+    "settle-approval",
+    "start-approval",
+    "start-execution",
+    "start-resource",
+    "store-report",
     "sweep",
+    "update-slack",
 )
 _MARGIN = timedelta(minutes=5)
 
@@ -72,53 +85,72 @@ def of_resource(execution: Execution, resource: Resource) -> list[Link]:
     Both open in the target account: whoever follows them has to be signed in there.
     """
     region = execution.target_region
-    links = [Link(f"{resource.module} in account {resource.account}", url) for url in _itself(resource, region)]
-    trail = f"{_home('cloudtrailv2', region)}#/events?Username=dr-{execution.id}"
+    links = [Link(f"{resource.module}{name} in account {resource.account}", url) for name, url in _itself(resource, region)]
+    trail = f"{_home('cloudtrailv2', _TRAILS.get(resource.module, region))}#/events?Username=dr-{execution.id}"
     return [*links, Link(f"CloudTrail in account {resource.account}", trail)]
 
 
-def _itself(resource: Resource, region: str) -> list[str]:
-    form = _PLACES.get(resource.module)
+def _itself(resource: Resource, region: str) -> list[tuple[str, str]]:
+    """What the resource is called in AWS, and where it is shown."""
+    form = _PLACES.get(resource.module, "")
+    wanted = [name for _, name, _, _ in Formatter().parse(form) if name and name != "region"]
     parameters: Any = json.loads(resource.parameters)
-    each: list[Any] = parameters if isinstance(parameters, list) else [parameters]
-    found = []
-    for one in each if form else ():
-        names = {key: quote(value, safe="") for key, value in one.items() if isinstance(value, str)} if isinstance(one, dict) else {}
-        if form and set(form.names) <= set(names):
-            found.append(f"{_home(form.service, region)}{form.fragment.format_map(names)}")
-    return found[:_MOST_PLACES]
+    found: dict[str, str] = {}
+    for one in parameters if isinstance(parameters, list) else [parameters]:
+        given = {**_UNLESS_GIVEN, "DBInstanceIdentifier": one.get("DBInstanceIdentifierSource"), **one} if isinstance(one, dict) else {}
+        values = [_named(name, given.get(name)) for name in wanted]
+        for each in product(*values) if form else ():
+            quoted = {key: quote(value, safe="") for key, value in zip(wanted, each, strict=True)}
+            found[form.format(region=region, **quoted)] = " " + "/".join(each) if each else ""
+    return [(name, url) for url, name in found.items()][:_MOST_PLACES]
 
 
-@dataclass(frozen=True, slots=True)
-class _Place:
-    """Where the console shows what a module acts on: `fragment` follows the service's home, with parameters of the manifest in braces."""
+def _named(name: str, value: object) -> list[str]:
+    """What a parameter names, one or several, as the console's addresses have it: by name where an ARN is given."""
+    texts = [one for one in (value if isinstance(value, list) else [value]) if isinstance(one, str) and one]
+    return [_SHORT.get(name, _last)(one) for one in texts]
 
-    service: str
-    fragment: str
-    names: tuple[str, ...]
+
+def _last(value: str) -> str:
+    return value.rpartition("/")[2] if value.startswith("arn:") else value
+
+
+def _function(value: str) -> str:
+    """A function's name, of a name or an ARN, with or without alias or version."""
+    return (value.partition(":function:")[2] or value).partition(":")[0]
 
 
 _MOST_PLACES = 5
-_PLACES: Mapping[str, _Place] = {
-    "AuroraMySQL": _Place("rds", "#database:id={DBClusterIdentifier};is-cluster=true", ("DBClusterIdentifier",)),
-    "ECS": _Place("ecs", "#/clusters/{EcsClusterName}/services/{EcsServiceName}/details", ("EcsClusterName", "EcsServiceName")),
-    "AutoScaling": _Place("ec2", "#AutoScalingGroupDetails:id={AutoScalingGroupName}", ("AutoScalingGroupName",)),
-    "LambdaFunction": _Place("lambda", "#/functions/{FunctionName}", ("FunctionName",)),
-    "R53Record": _Place("route53", "#ListRecordSets/{HostedZoneId}", ("HostedZoneId",)),
-    "DRS": _Place("drs", "#/sourceServers", ()),
-    "EventBridge": _Place("events", "#/rules", ()),
-    "EventArchive": _Place("events", "#/archives", ()),
-    "ElastiCache": _Place("elasticache", "#/", ()),
-    "MemoryDB": _Place("memorydb", "#/clusters", ()),
-    "OpenSearchService": _Place("aos", "#/opensearch/domains", ()),
-    "SQLServer": _Place("rds", "#databases:", ()),
-    "EC2": _Place("ec2", "#Instances:", ()),
+# Where the console shows what a module acts on, with the manifest's parameters in braces; where they do not name it, the list it is in.
+_PLACES: Mapping[str, str] = {
+    "AuroraMySQL": _CONSOLE + "rds/home?region={region}#database:id={DBClusterIdentifier};is-cluster=true",
+    "ECS": _CONSOLE + "ecs/v2/clusters/{EcsClusterName}/services/{EcsServiceName}/health?region={region}",
+    "AutoScaling": _CONSOLE + "ec2/home?region={region}#AutoScalingGroupDetails:id={Autoscalinggroupnames}",
+    "R53Record": "https://console.aws.amazon.com/route53/v2/hostedzones#ListRecordSets/{HostedZoneId}",
+    "EventBridge": _CONSOLE + "events/home?region={region}#/eventbus/{BusName}/rules/{EventRuleName}",
+    "EventArchive": _CONSOLE + "events/home?region={region}#/archives",
+    "LambdaFunction": _CONSOLE + "lambda/home?region={region}#/functions/{FunctionName}",
+    "DRS": _CONSOLE + "drs/home?region={region}#/sourceServers",
+    "ElastiCache": _CONSOLE + "elasticache/home?region={region}#/redis/{DBClusterIdentifier}",
+    "MemoryDB": _CONSOLE + "memorydb/home?region={region}#/clusters/{ClusterName}",
+    "OpenSearchService": _CONSOLE + "aos/home?region={region}#/opensearch/domains/{DomainName}",
+    "SQLServer": _CONSOLE + "rds/home?region={region}#database:id={DBInstanceIdentifier};is-cluster=false",
+    "EC2": _CONSOLE + "ec2/home?region={region}#Instances:tag:Orchestrator:HostName={Orchestrator_HostNames}",
 }
+_UNLESS_GIVEN: Mapping[str, str] = {"BusName": "default"}
+_SHORT: Mapping[str, Callable[[str], str]] = {
+    "FunctionName": _function,
+    "HostedZoneId": lambda value: value.removeprefix("/hostedzone/"),
+    "DBClusterIdentifier": str.lower,  # as AWS keeps them
+    "DBInstanceIdentifier": str.lower,
+    "ClusterName": str.lower,
+}
+# Route 53 is called in one Region, whichever the phase acts on.
+_TRAILS: Mapping[str, str] = {"R53Record": "us-east-1"}
 
 
 def _home(service: str, region: str) -> str:
-    path = {"route53": "route53/v2/hostedzones", "events": "events/home"}.get(service, f"{service}/home")
-    return f"https://{region}.console.aws.amazon.com/{path}?region={region}"
+    return f"{_CONSOLE}{service}/home?region={{region}}".format(region=region)
 
 
 def _starred(value: str) -> str:
