@@ -31,7 +31,7 @@ from dr_core.phases import Mode, Phase
 from dr_core.records import Approval, ApprovalStatus, Execution, ExecutionStatus, Layer, LayerStatus, Resource, ResourceStatus
 from dr_core.state import Table
 from dr_engine import executor, intake
-from dr_people import asking, mail, slack
+from dr_people import asking, mail, slack, wellbeing
 from tests.support.state_table import TABLE_NAME, create_state_table
 
 HOME, OTHER, ACCOUNT, SHA, ID = "us-west-2", "us-east-1", "123456789012", "5ha", "01JZZZZZZZZZZZZZZZZZZZZZZZ"
@@ -217,7 +217,8 @@ def forget() -> None:
     """Forget the clients that a function keeps between its invocations."""
     functions = (state.table, queues._sqs, bus._events, target.target_access, target._assume, executor.executor, intake.intake)
     approving = (approvals._signing_secret, approval_votes.votes, approval_votes._s3, mail.ses, asking.sns, slack._stored)
-    for each in (*functions, *approving):
+    watching = (wellbeing._sqs, wellbeing._cloudwatch)
+    for each in (*functions, *approving, *watching):
         each.cache_clear()
 
 

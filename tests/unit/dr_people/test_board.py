@@ -7,14 +7,15 @@ import pytest
 
 from dr_core.commands import Command
 from dr_core.errors import Problem
-from dr_core.records import Change, ExecutionStatus, Kind, Move
-from dr_core.state import Refusal
+from dr_core.items import EXECUTION_SK, ExecutionItem, LayerItem, ResourceItem
+from dr_core.records import ExecutionStatus
+from dr_core.state import Refusal, _item
 from dr_core.triggers import Outcome
 from dr_people import board_shells
 from dr_people.board import MOST_IN_FULL, MOST_LIVE, MOST_RECENT, Board
 from dr_people.wellbeing import Sign, Wellbeing
 from tests.support.boards import ARN, ATTRIBUTES, DENIED, EVIL, HTML_TAGS, REQUEST_ID, SVG_TAGS, Parsed, board_at, story
-from tests.support.control_plane import T0, Cloud, a_layer, a_resource, an_approval, an_execution
+from tests.support.control_plane import T0, Cloud, a_layer, a_resource, an_execution
 from tests.support.desk import DONE, HOME, ID, Desk, failed
 
 
@@ -27,7 +28,7 @@ def widget(desk: Desk, **asked: object) -> Parsed:
 def test_the_first_page_says_where_since_when_what_failed_and_what_mends_it(desk: Desk) -> None:
     story(desk)
     shown = widget(desk).text
-    assert "1 execution with failed resources" in shown
+    assert "1 of 2 executions halted" in shown
     assert "ACTIVATE of storefront in us-west-2" in shown and "layer 1, 0 of 2 done, unplanned" in shown
     assert "2031-03-01 12:11:38Z (2 min 10 s ago)" in shown
     assert f"AccessDenied: {DENIED} (request id {REQUEST_ID})" in shown
@@ -158,31 +159,35 @@ def test_what_is_not_well_is_said(desk: Desk) -> None:
 # --- how much is read ---
 
 
-def reads(cloud: Cloud, number: int) -> list[str]:
-    """The calls for the first page when that many executions live and as many have ended."""
+def reads(cloud: Cloud, live: int, over: int) -> list[tuple[str, int]]:
+    """The reads for the first page, each with its limit, when so many executions live, every tenth of them halted, and so many are over."""
     cloud.empty()
-    for index in range(number):
-        identity = f"01JZZZZZZZZZZZZZZZZZZZ{index:04d}"
-        live = an_execution(id=identity, application=f"a{index}", requested_at=T0 + timedelta(seconds=index))
-        assert cloud.table.create(live, [a_layer()], [a_resource()], an_approval(), T0)
-        over = an_execution(id=f"{identity[:-5]}X{index:04d}", application=f"o{index}", dry_run=True, status=ExecutionStatus.PLANNING)
-        assert cloud.table.create(over, [a_layer()], [], None, T0)
-        state = cloud.table.load(over.id)
-        assert state is not None
-        ended = Change(Kind.EXECUTION, "", {}, {"status": ExecutionStatus.SUCCEEDED, "ended_at": T0})
-        assert cloud.table.commit(state.execution, Move((ended,)), T0)
+    items: list[ExecutionItem | LayerItem | ResourceItem] = []
+    for index in range(live + over):
+        halted, lives = index % 10 == 0, index < live
+        status = ExecutionStatus.SUCCEEDED if not lives else ExecutionStatus.FAILED if halted else ExecutionStatus.RUNNING
+        asked = {"requested_at": T0 + timedelta(seconds=index), "due_at": None, "current_layer": 1}
+        one = an_execution(f"01JZZZZZZZZZZZZZZZZZZZ{index:04d}", application=f"a{index}", status=status, **asked)
+        items.append(_item(ExecutionItem, one, f"EXEC#{one.id}", EXECUTION_SK))
+        if lives:
+            items.append(_item(LayerItem, a_layer(), f"EXEC#{one.id}", "LAYER#0001"))
+            items.append(_item(ResourceItem, a_resource(), f"EXEC#{one.id}", "RES#0001-001"))
+    for model in (ExecutionItem, LayerItem, ResourceItem):
+        with model.batch_write() as batch:
+            for item in items:
+                if isinstance(item, model):
+                    batch.save(item)
     cloud.calls.clear()
     board = Board(cloud.table, HOME, "s", "", "drctl", cloud.clock, lambda: Wellbeing(()))
-    assert f"{number} executions under way" in board_shells.page({}, board).body
-    lists = [call.parameters for call in cloud.calls if "IndexName" in call.parameters]
-    assert [one.get("Limit", 0) for one in lists] == [MOST_LIVE, MOST_RECENT], "no list is read to its end"
-    return [call.operation for call in cloud.calls]
+    assert f"{len(range(0, live, 10))} of {live} executions halted" in Parsed(board_shells.page({}, board).body).text
+    return [(call.operation, call.parameters.get("Limit", 0)) for call in cloud.calls]
 
 
 def test_the_reads_of_the_first_page_do_not_depend_on_how_many_executions_there_are(cloud: Cloud) -> None:
-    few, many = reads(cloud, MOST_IN_FULL), reads(cloud, 6 * MOST_IN_FULL)
-    assert few == many and set(many) == {"Query", "GetItem"}
-    assert len(many) <= 2 + 4 * MOST_IN_FULL
+    few, many = reads(cloud, 6, 4), reads(cloud, 100, 4900)
+    assert few == many and len(many) == 2 + 3 * MOST_IN_FULL, "two lists; of five executions layers, itself, resources"
+    assert [limit for _, limit in many if limit] == [MOST_LIVE, MOST_RECENT], "no list is read to its end"
+    assert {operation for operation, _ in many} == {"Query", "GetItem"}
 
 
 def test_what_has_ended_leaves_the_list_of_what_lives(desk: Desk) -> None:

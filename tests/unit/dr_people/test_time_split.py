@@ -61,6 +61,12 @@ def test_awss_time_begins_with_the_first_call_and_ends_when_it_is_seen_done() ->
     assert found == merged
 
 
+def test_after_the_lag_was_measured_the_act_of_the_same_attempt_begins_awss_time() -> None:
+    story = of_resource(DetailType.RESOURCE_STARTED, 100), of_resource(DetailType.RESOURCE_MEASURED, 200)
+    found = kinds(*story, of_resource(DetailType.RESOURCE_SUCCEEDED, 900), acts={1: 300})
+    assert found == [(Kind.ORCHESTRATION, 100), (Kind.ORCHESTRATION, 100), (Kind.ORCHESTRATION, 100), (Kind.AWS, 600)]
+
+
 def test_what_was_found_under_way_is_awss_from_then_on() -> None:
     story = of_resource(DetailType.RESOURCE_STARTED, 100), of_resource(DetailType.RESOURCE_WAITING, 400)
     assert kinds(*story, of_resource(DetailType.RESOURCE_SUCCEEDED, 900))[-1] == (Kind.AWS, 500)

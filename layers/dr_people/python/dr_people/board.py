@@ -26,7 +26,7 @@ from dr_people.wording import between, duration, moment, plain
 
 # The first page reads this many executions whole; the others are lines of the list. What needs a person comes first.
 MOST_IN_FULL = 5
-MOST_LIVE = 50
+MOST_LIVE = 200
 MOST_RECENT = 20
 _MOST_ATTEMPTS = 20
 
@@ -86,6 +86,8 @@ class Board:
             application=application,
             cases=cases,
             others=live[MOST_IN_FULL:],
+            live=len(live),
+            halted=sum(one.status == ExecutionStatus.FAILED for one in live),
             too_many=len(live) >= MOST_LIVE,
             recent=recent,
             wellbeing=self.wellbeing(),

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import cache
 from typing import TYPE_CHECKING, Any, Final
 
 import boto3
@@ -47,10 +48,20 @@ def look(stack: str, dead_letters: Mapping[str, str], now: datetime) -> Wellbein
     return Wellbeing((*(_dead_letters(name, url) for name, url in dead_letters.items()), *_metrics(stack, now)))
 
 
+@cache
+def _sqs() -> "SQSClient":
+    """The client, made once per environment: that takes longer than the call."""
+    return boto3.client("sqs", config=_IMPATIENT)
+
+
+@cache
+def _cloudwatch() -> Any:
+    return boto3.client("cloudwatch", config=_IMPATIENT)
+
+
 def _dead_letters(name: str, url: str) -> Sign:
-    sqs: SQSClient = boto3.client("sqs", config=_IMPATIENT)
     try:
-        found = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["ApproximateNumberOfMessages"])
+        found = _sqs().get_queue_attributes(QueueUrl=url, AttributeNames=["ApproximateNumberOfMessages"])
     except (BotoCoreError, ClientError) as error:
         return Sign(name, None, f"SQS does not say: {_short(error)}")
     number = int(found["Attributes"]["ApproximateNumberOfMessages"])
@@ -58,14 +69,15 @@ def _dead_letters(name: str, url: str) -> Sign:
 
 
 def _metrics(stack: str, now: datetime) -> tuple[Sign, ...]:
-    cloudwatch: Any = boto3.client("cloudwatch", config=_IMPATIENT)
     queries = [
         _query("relay", "IteratorAge", f"{stack}-publish-changes", "Maximum"),
         _query("sweeps", "Invocations", f"{stack}-sweep", "Sum"),
         _query("failures", "Errors", f"{stack}-sweep", "Sum"),
     ]
     try:
-        answer = cloudwatch.get_metric_data(MetricDataQueries=queries, StartTime=now - _WINDOW, EndTime=now, ScanBy="TimestampDescending")
+        answer = _cloudwatch().get_metric_data(
+            MetricDataQueries=queries, StartTime=now - _WINDOW, EndTime=now, ScanBy="TimestampDescending"
+        )
     except (BotoCoreError, ClientError) as error:
         why = f"CloudWatch does not say: {_short(error)}"
         return Sign("Relay", None, why), Sign("Sweep", None, why)
