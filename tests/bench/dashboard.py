@@ -5,9 +5,9 @@ are written into its table, those that live with their resources too, every tent
 CloudWatch does it, cold and warm. Exit code 0 only if every page named the failed resources, and the same reads made each. The figures
 go between the marks of docs/performance.md.
 
-Durations are those of the emulator's REPORT lines, the calls' those of the gateway's journal: what is left is the function's own time.
-Read units are counted by DynamoDB's rule (each read in steps of 4 KB, half a unit a step where it need not be consistent), from the
-answers to the same page made here.
+Durations are those of the emulator's REPORT lines, those of the calls the gateway's. The processor time is that of the function's process,
+whatever else the machine does. Read units are counted by DynamoDB's rule (each read in steps of 4 KB, half a unit a step where it need not
+be consistent), from the answers to the same page made here.
 """
 
 import argparse
@@ -20,8 +20,10 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from statistics import median
 from typing import Any, Final
 
@@ -48,11 +50,12 @@ _CALLS: Final = ("Query", "GetItem", "BatchGetItem", "Scan", "GetMetricData", "G
 
 @dataclass(frozen=True)
 class Invocation:
-    """One page: how long the function took, and the calls that it made, by service and operation, with their milliseconds."""
+    """One page: how long the function took, the calls that it made, by service and operation, with theirs, and the processor's."""
 
     milliseconds: float
     calls: Sequence[tuple[str, float]]
     html: str
+    processor_milliseconds: float
 
     @property
     def waited(self) -> float:
@@ -139,17 +142,28 @@ class Filling:
 
 def invoke(cloud: LocalCloud) -> Invocation:
     """One page, asked for as CloudWatch asks. Raises RuntimeError where the function fails."""
-    position, began = cloud.journal.stat().st_size, int(time.time() * 1000)
+    position, began, before = cloud.journal.stat().st_size, int(time.time() * 1000), _processor_milliseconds()
     event = {"widgetContext": {"theme": "light"}}
     answer = cloud.client("lambda").invoke(FunctionName=FUNCTION, Payload=json.dumps(event).encode())
-    payload = answer["Payload"].read().decode()
+    payload, after = answer["Payload"].read().decode(), _processor_milliseconds()
     if "FunctionError" in answer:
         raise RuntimeError(payload)
     with cloud.journal.open("rb") as journal:
         journal.seek(position)
         lines = [json.loads(line) for line in journal]
     calls = [(f"{one['service']}:{one['operation']}", one["milliseconds"]) for one in lines if one["operation"] in _CALLS]
-    return Invocation(_reported(cloud, began), calls, json.loads(payload))
+    return Invocation(_reported(cloud, began), calls, json.loads(payload), after - before)
+
+
+def _processor_milliseconds() -> float:
+    """How long the processors have worked for the processes that run the function, which are on this machine. Linux only."""
+    mine = b"AWS_LAMBDA_FUNCTION_NAME=" + FUNCTION.encode()
+    worked = 0
+    for process in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):
+            if mine in (process / "environ").read_bytes().split(b"\0"):
+                worked += sum(int((task / "schedstat").read_text().split()[0]) for task in (process / "task").iterdir())
+    return worked / 1e6
 
 
 def _reported(cloud: LocalCloud, began: int) -> float:
@@ -202,10 +216,11 @@ def section(figures: Figures) -> str:
         ("other calls for a page", _counted(one.others)),
         ("the page", f"{len(one.html) / 1024:.0f} KB"),
         (f"{warm}: duration that Lambda reports", _spread([each.milliseconds for each in figures.warm])),
+        (f"{warm}: processor time of the function, calls included", _spread([each.processor_milliseconds for each in figures.warm])),
         (f"{warm}: its calls, one after the other", _spread([each.waited for each in figures.warm])),
-        (f"{warm}: the rest, the function itself", _spread([each.milliseconds - each.waited for each in figures.warm])),
         (f"{cold}, new process and imports included", _spread([each.milliseconds for each in figures.cold])),
         (f"{cold}: its calls", _spread([each.waited for each in figures.cold])),
+        (f"{cold}: processor time of the new process", _spread([each.processor_milliseconds for each in figures.cold])),
     ]
     lines = [
         f"Measured on {datetime.now(UTC):%Y-%m-%d}, {os.cpu_count()} processors, {platform.system()}, Python {platform.python_version()}; "

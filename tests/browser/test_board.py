@@ -29,7 +29,7 @@ def shell(page: Page, desk: Desk, theme: str = "light") -> WidgetShell:
 
 def test_down_to_the_request_id_of_the_failed_call(page: Page, desk: Desk) -> None:
     widget = shell(page, desk)
-    expect(page.get_by_role("heading", level=1)).to_have_text("1 execution with failed resources")
+    expect(page.get_by_role("heading", level=1)).to_have_text("1 of 2 executions halted")
     widget.click("ACTIVATE of storefront in us-west-2")
     expect(page.get_by_role("heading", name="Layer 1 FAILED")).to_be_visible()
     widget.click("workers")
@@ -41,7 +41,7 @@ def test_down_to_the_request_id_of_the_failed_call(page: Page, desk: Desk) -> No
     expect(row).to_contain_text('"DesiredCapacity": 3')
     assert widget.clicks == 3, "at most four"
     widget.click("All executions")
-    expect(page.get_by_role("heading", level=1)).to_have_text("1 execution with failed resources")
+    expect(page.get_by_role("heading", level=1)).to_have_text("1 of 2 executions halted")
 
 
 def test_every_resource_and_every_execution_can_be_opened(page: Page, desk: Desk) -> None:

@@ -34,7 +34,7 @@ def test_from_the_first_page_to_the_refused_call_and_back_to_work(operator: Oper
     assert failed.failure is not None and failed.failure.request_id
 
     widget = WidgetShell(page, lambda event: shown(operator, event))
-    expect(page.get_by_role("heading", level=1)).to_contain_text("with failed resources")
+    expect(page.get_by_role("heading", level=1)).to_contain_text("halted")
     case = page.get_by_role("region", name="INSTANTIATE of storefront")
     expect(case).to_contain_text(failed.name)
     expect(case).to_contain_text("AccessDeniedException")

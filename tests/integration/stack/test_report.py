@@ -160,7 +160,10 @@ def test_the_reports_numbers_are_the_tables(operator: Operator) -> None:
     assert [one["attempts"] for one in resources.values()] == [2, 1, 1]
     journalled = sorted((of, number, call["action"], call["request_id"]) for of, number, call in ledger.calls)
     assert sorted((one["resourceId"], one["attempt"], one["action"], one["requestId"]) for one in report["calls"]) == journalled
-    assert [(one["kind"], one["subject"]) for one in report["deviations"]] == [("CALL_FAILED", "service-one"), ("RETRY", "service-one")]
+    assert [(one["kind"], one["subject"]) for one in report["deviations"]] == [
+        ("CALL_FAILED", "service-one"),
+        ("RETRY", "service-one (ECS)"),
+    ]
     assert len(report["timeline"]) == len(ledger.events)
 
     s3, key = operator.cloud.client("s3"), f"storefront/CLEANUP/{execution_id}"

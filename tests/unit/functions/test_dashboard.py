@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 
+from tests.support.boards import Parsed
 from tests.support.control_plane import ID, T0, Cloud, a_layer, a_resource, an_approval, an_execution
 from tests.support.deployed import Function
 
@@ -26,7 +27,7 @@ def test_cloudwatch_gets_the_page(function: Functions, cloud: Cloud) -> None:
     assert 'The orchestrator itself: <span class="sign good">well</span>' in shown
     assert "at most 0.2 s behind in 15 min" in shown and "15 runs in 15 min" in shown
     assert 'endpoint="arn:aws:lambda:us-west-2:123456789012:function:it"' in shown
-    assert f"drctl --stack dr-orchestrator --region us-west-2 approve {ID} --reason TEXT" in shown
+    assert f"drctl --stack dr-orchestrator --region us-west-2 approve {ID} --reason TEXT" in Parsed(shown).text
     assert cloud.items() == before
 
 
