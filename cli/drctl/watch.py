@@ -116,8 +116,8 @@ def usual_seconds(table: Table, execution: Execution) -> float | None:
 
 
 def remaining(execution: Execution, usual: float | None, now: datetime) -> str:
-    """When it should have ended; empty before it runs, after its end, and where nothing is known of past runs."""
-    if usual is None or execution.started_at is None or execution.ended_at is not None:
+    """When it should have ended; empty before it runs, while it is halted, after its end, and where nothing is known of past runs."""
+    if usual is None or execution.started_at is None or _is_over(execution):
         return ""
     left = usual - (now - execution.started_at).total_seconds()
     return f"about {duration(left)} left" if left > 0 else f"{duration(-left)} longer than usual"
@@ -181,5 +181,6 @@ def _say_how_it_ended(cloud: Cloud, out: Console, execution: Execution) -> None:
     out.print(Text.assemble(view.title(execution), f"  {between(execution.requested_at, execution.ended_at or cloud.clock())}"))
     state = cloud.table.load(execution.id)
     if state is not None and execution.status in ENDED_BADLY:
-        for sentence in advise(read(cloud.table, state, cloud.clock()), cloud.command).sentences:
-            out.print(Text(sentence))
+        advice = advise(read(cloud.table, state, cloud.clock()), cloud.command)
+        for sentence in (*advice.sentences, *(f"  {command}" for command in advice.commands)):
+            out.print(Text(sentence), soft_wrap=True)

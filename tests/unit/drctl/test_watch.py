@@ -65,6 +65,9 @@ def test_a_halted_execution_ends_the_watching_and_is_explained(desk: Desk) -> No
     assert result.exit_code == 1
     assert "Resource Failed      database-tier (AuroraMySQL)  in 0.0 s, AccessDenied: no (request id req-7)" in result.stdout
     assert "Layer 1 failed, and the execution is halted" in result.stdout
+    assert f"retry {ID} [RESOURCE]... --reason TEXT\n" in result.stdout, "what goes on, at the end where it is seen"
+    state = desk.table.load(ID)
+    assert state and remaining(state.execution, 60, desk.now) == "", "nobody knows when a halted one ends"
 
 
 def test_a_cancelled_execution_is_no_success(desk: Desk) -> None:
