@@ -26,6 +26,7 @@ from localcloud.extension.clock import TIME_SCALE_VARIABLE
 from localcloud.extension.memorydb_s3 import ENDPOINT_VARIABLE
 from localcloud.faults import FaultClient
 from localcloud.processes import Process
+from localcloud.replication import Replication
 
 CONTROL_ACCOUNT: Final = "111111111111"
 WORKLOAD_ACCOUNT: Final = "222222222222"
@@ -123,6 +124,11 @@ class LocalCloud:
     def faults(self) -> FaultClient:
         """What stands between callers and this cloud."""
         return FaultClient(self.endpoint_url)
+
+    @property
+    def replication(self) -> Replication:
+        """What carries the writes to a global table from Region to Region."""
+        return Replication(self.endpoint_url)
 
     def client(self, service: str, region: str = STANDBY_REGION, account: str = CONTROL_ACCOUNT) -> Any:
         """Make a boto3 client that acts as the administrator of an account.

@@ -23,7 +23,7 @@ from aiohttp import web
 from multidict import CIMultiDict
 from yarl import URL
 
-from localcloud import deliveries, faults, function_urls, repeats, wire
+from localcloud import deliveries, faults, function_urls, repeats, replication, wire
 from localcloud.accounts import Accounts, UnknownAccessKeyError
 from localcloud.control_plane import ControlPlane
 from localcloud.deliveries import Deliveries
@@ -130,6 +130,8 @@ class Gateway:
             return await self._health()
         if request.path == QUEUES_PATH:
             return await self._forward(request, b"", Backend.MINISTACK, f"/_ministack/sqs/messages?account={self._account}")
+        if request.path == replication.PATH:
+            return await self._forward(request, await request.read(), Backend.MINISTACK, replication.PATH)
         if request.path == repeats.PATH:
             return await self._repeats.configure(request)
         if request.path == deliveries.PATH:

@@ -1,5 +1,6 @@
 """The product on a local cloud, as an operator would install it: roles, stack, and an application's manifests."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
@@ -7,6 +8,7 @@ from localcloud.cloud import CONTROL_ACCOUNT, REPOSITORY, STANDBY_REGION, WORKLO
 from localcloud.deployment import STACK_NAME, TEMPLATE, deploy, deploy_target_role, stack_outputs
 
 _EXTERNAL_ID: Final = "local-cloud-external-id"
+SECOND_STACK_NAME: Final = f"{STACK_NAME}-second"
 # What differs from a deployment on AWS: the page's address, no archive (the emulator has none), and no waiting for minutes.
 _FIRST_CHECK_SECONDS: Final = "0.5"
 
@@ -28,20 +30,36 @@ def deploy_orchestrator(
     template: Path = TEMPLATE,
     region: str = STANDBY_REGION,
     stack_name: str = STACK_NAME,
+    parameters: Mapping[str, str] | None = None,
 ) -> dict[str, str]:
-    """Deploy the orchestrator's stack alone: into a second control Region, say. Gives the stack's outputs.
-
-    There it needs a name of its own: the emulator names roles after the stack without the Region, and IAM is one for all Regions, so that
-    the second stack would take the roles from the first.
-    """
-    parameters = {
+    """Deploy the orchestrator's stack alone; `parameters` beside those that every local deployment has. Gives the stack's outputs."""
+    given = {
         "ExternalId": _EXTERNAL_ID,
         "ApprovalPageUrl": cloud.function_url(f"{stack_name}-decide-approval", region),
         "ApprovalSeconds": str(approval_seconds),
         "FirstCheckSeconds": _FIRST_CHECK_SECONDS,
         "EventArchiveDays": "0",
+        **(parameters or {}),
     }
-    return deploy(cloud, template=template, stack_name=stack_name, parameters=parameters, region=region)
+    return deploy(cloud, template=template, stack_name=stack_name, parameters=given, region=region)
+
+
+def install_in_two_regions(cloud: LocalCloud, first: str, second: str) -> dict[str, dict[str, str]]:
+    """Deploy a control plane into two Regions that share their state, as docs/multi-region.md says. Gives each stack's outputs by Region.
+
+    The second needs a name of its own: the emulator names roles after the stack without the Region, and IAM is one for all Regions, so
+    that the second stack would take the roles from the first. On AWS both may have the same.
+    """
+    outputs = {first: deploy_orchestrator(cloud, region=first, parameters={"SecondRegion": second})}
+    table = cloud.client("dynamodb", second).describe_table(TableName=outputs[first]["StateTableName"])["Table"]
+    outputs[second] = deploy_orchestrator(
+        cloud,
+        region=second,
+        stack_name=SECOND_STACK_NAME,
+        parameters={"StateStreamArn": table["LatestStreamArn"], "DashboardName": f"DR-Orchestrator-{second}"},
+    )
+    allow(cloud, *outputs.values())
+    return outputs
 
 
 def allow(cloud: LocalCloud, *stacks: dict[str, str]) -> None:

@@ -19,6 +19,7 @@ from drctl import (
     local,
     new_module,
     permissions,
+    publish,
     report,
     start,
     status,
@@ -60,6 +61,7 @@ def drctl(
 
 app.command()(validate.validate)
 app.command()(permissions.permissions)
+app.command()(publish.publish)
 app.command()(dry_run.preflight)
 app.command()(dry_run.plan)
 app.command()(start.start)

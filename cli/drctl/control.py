@@ -119,6 +119,8 @@ def abandon(
 ) -> None:
     """Give up a halted or paused execution and free its locks; what is under way on AWS is left as it is.
 
+    In another Region than its home (--region): gives up what cannot be taken over there. Its locks come free 15 minutes later.
+
     Exit code 1 when the command is refused, with the reason.
     """
     _command(cloud_of(context), "abandon", execution_id, [], reason, requested_by, client_token)

@@ -51,13 +51,13 @@ def validate(
     console = Console()
     problems: list[Problem] = []
     for path in paths:
-        files, slips = _files(path)
+        files, slips = files_of(path)
         problems += slips
         if not files:
-            problems.append(_problem(path, "there is no manifest", f"manifests are called {', '.join(one.file_name for one in Phase)}"))
+            problems.append(file_problem(path, "there is no manifest", f"manifests are called {', '.join(one.file_name for one in Phase)}"))
         for file in files:
             try:
-                summary = _checked(file, phase)
+                summary = checked(file, phase)
             except InvalidInputError as error:
                 problems += error.problems
             else:
@@ -68,15 +68,20 @@ def validate(
         raise typer.Exit(INVALID)
 
 
-def _files(path: Path) -> tuple[list[Path], list[Problem]]:
+def files_of(path: Path) -> tuple[list[Path], list[Problem]]:
     """The file itself, or every manifest and registration below the folder, and the files there whose names are a slip of one."""
     if not path.is_dir():
         return [path], []
     hidden = re.compile(r"(^|/)\.")
     files = sorted(one for one in path.rglob("*") if one.is_file() and not hidden.search(one.relative_to(path).as_posix()))
     meant = [(file, _meant(file)) for file in files if file.name.lower() not in _BY_NAME]
-    slips = [_problem(file, "would not be found under this name", f"call it {name}, in JSON") for file, name in meant if name]
+    slips = [file_problem(file, "would not be found under this name", f"call it {name}, in JSON") for file, name in meant if name]
     return [file for file in files if file.name.lower() in _BY_NAME], slips
+
+
+def name_of(file: Path) -> str:
+    """The name under which the file is looked for."""
+    return _BY_NAME.get(file.name.lower(), file.name)
 
 
 def _meant(file: Path) -> str | None:
@@ -89,24 +94,25 @@ def _meant(file: Path) -> str | None:
     return stems[near[0]] if near and abs(len(word) - len(near[0])) <= 1 else None
 
 
-def _checked(file: Path, phase: Phase | None) -> str:
+def checked(file: Path, phase: Phase | None) -> str:
     """What there is in the file, in short. Raises InvalidInputError, also when the file cannot be read."""
     try:
         data = file.read_bytes()
     except FileNotFoundError:
-        raise InvalidInputError([_problem(file, "there is no such file", "correct the path")]) from None
+        raise InvalidInputError([file_problem(file, "there is no such file", "correct the path")]) from None
     except OSError as error:
-        raise InvalidInputError([_problem(file, f"cannot be read: {error.strerror}", "make it readable")]) from error
+        raise InvalidInputError([file_problem(file, f"cannot be read: {error.strerror}", "make it readable")]) from error
     application = file.resolve().parent.name
     if file.name == FILE_NAME:
         regions = read_application(str(file), data, application).regions
         return f"{regions.primary} and {regions.standby}"
     if file.name.lower() == FILE_NAME:
-        raise InvalidInputError([_problem(file, "would not be found under this name", f"call it {FILE_NAME}")])
+        raise InvalidInputError([file_problem(file, "would not be found under this name", f"call it {FILE_NAME}")])
     return _summary(check_manifest(data, str(file), application, phase or _PHASES.get(file.name.lower()), modules()))
 
 
-def _problem(file: Path, message: str, remedy: str) -> Problem:
+def file_problem(file: Path, message: str, remedy: str) -> Problem:
+    """What is wrong with a file as a whole."""
     return Problem(str(file), "", "", "", message, remedy)
 
 

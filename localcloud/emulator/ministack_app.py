@@ -7,6 +7,8 @@ for since October 2025.
 Every call counts as one over TLS, for policies that ask for it: the gateway stands where AWS ends TLS.
 
 And SQS's StartMessageMoveTask, which ministack lacks: at once, all that is visible. Checked against ministack 1.5.33.
+
+And the replicas of DynamoDB's global tables: see global_tables.
 """
 
 import time
@@ -14,8 +16,8 @@ import uuid
 from typing import Any
 
 import done_once  # noqa: F401 - it stands beside this file, where hypercorn looks
+import global_tables  # beside this file, as done_once
 from ministack import app as server
-from ministack.app import app
 from ministack.core.iam_evaluator import resolve_caller_identity
 from ministack.core.router import extract_access_key_id
 from ministack.services import eventbridge, lambda_svc, sqs
@@ -101,3 +103,5 @@ sqs._HANDLERS["StartMessageMoveTask"] = _start_message_move_task
 server._enforce_data_plane = _enforce_both
 server.pin_request_origin = lambda source_ip, secure_transport: _pin_origin(source_ip, True)
 lambda_svc._build_function_url_event = _build_event_with_caller
+
+app = global_tables.install().serve(server.app)

@@ -130,7 +130,7 @@ def test_the_stream_is_read_from_its_beginning_and_one_bad_record_does_not_stop_
     assert stream["StartingPosition"] == "TRIM_HORIZON" and stream["BisectBatchOnFunctionError"] is True
     assert stream["FunctionResponseTypes"] == ["ReportBatchItemFailures"]
     assert stream["DestinationConfig"]["OnFailure"]["Destination"] == "UndeliveredQueue.Arn"
-    assert of_type("AWS::DynamoDB::Table")["StateTable"]["StreamSpecification"] == {"StreamViewType": "NEW_IMAGE"}
+    assert of_type("AWS::DynamoDB::GlobalTable")["StateTable"]["StreamSpecification"] == {"StreamViewType": "NEW_AND_OLD_IMAGES"}
 
 
 # --- in transit and at rest ---
@@ -158,11 +158,22 @@ def test_a_bucket_is_private_encrypted_versioned_and_spoken_to_over_tls_alone(na
     assert len(bucket["PublicAccessBlockConfiguration"]) == 4 and all(bucket["PublicAccessBlockConfiguration"].values())
 
 
-@pytest.mark.parametrize("name", of_type("AWS::DynamoDB::Table"))
+@pytest.mark.parametrize("name", of_type("AWS::DynamoDB::GlobalTable"))
 def test_a_table_is_encrypted_and_can_be_put_back(name: str) -> None:
-    table = of_type("AWS::DynamoDB::Table")[name]
-    assert table["PointInTimeRecoverySpecification"] == {"PointInTimeRecoveryEnabled": True}
-    assert table["SSESpecification"] == {"SSEEnabled": True}
+    table = of_type("AWS::DynamoDB::GlobalTable")[name]
+    replicas = [one[1] if isinstance(one, list) else one for one in table["Replicas"]]  # !If [condition, replica, none]
+    assert [one["Region"] for one in replicas] == ["AWS::Region", "SecondRegion", "ThirdRegion"]
+    assert all(one["PointInTimeRecoverySpecification"] == {"PointInTimeRecoveryEnabled": True} for one in replicas)
+    assert table["SSESpecification"] == {"SSEEnabled": True, "SSEType": "KMS"}
+
+
+def test_a_second_control_region_reads_the_stream_of_its_replica_and_makes_no_table() -> None:
+    assert template()["Resources"]["StateTable"]["Condition"] == "OwnsState"
+    assert template()["Conditions"]["OwnsState"] == ["StateStreamArn", ""]
+    stream = functions()["PublishChangesFunction"]["Events"]["Stream"]["Properties"]
+    assert stream["Stream"] == ["OwnsState", "StateTable.StreamArn", "StateStreamArn"]
+    (known,) = stream["FilterCriteria"]["Filters"]
+    assert json.loads(known["Pattern"])["dynamodb"]["NewImage"] == {"home": {"S": ["${AWS::Region}"]}}, "what others wrote comes by too"
 
 
 # --- functions ---
@@ -234,7 +245,7 @@ def test_only_who_works_in_target_accounts_may_go_there() -> None:
 
 
 def test_what_must_outlive_the_stack_does() -> None:
-    for name in of_type("AWS::DynamoDB::Table") | of_type("AWS::S3::Bucket"):
+    for name in of_type("AWS::DynamoDB::GlobalTable") | of_type("AWS::S3::Bucket"):
         assert (template()["Resources"][name]["DeletionPolicy"], template()["Resources"][name]["UpdateReplacePolicy"]) == ("Retain",) * 2
 
 

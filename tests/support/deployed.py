@@ -21,7 +21,7 @@ PAGE, SECRET_NAME, SECRET = "https://page.example/", "the-signing-secret", "the-
 SLACK_SECRET_NAME = "the-slack-secret"
 # What the template's references stand for here.
 _STANDS_FOR = {
-    "StateTable": TABLE_NAME,
+    "StateTableName": TABLE_NAME,
     "Bus": BUS,
     "ManifestBucket": BUCKET,
     "ReportBucket": REPORTS,

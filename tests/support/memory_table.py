@@ -36,6 +36,7 @@ class Lock:
 
     owner: str | None = None
     fence: int = 0
+    free_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,7 +22,8 @@ from dr_core.records import Execution, ExecutionStatus
 from dr_core.state import Refusal, Table
 from localcloud import repeats
 from localcloud.approver import Approver
-from localcloud.cloud import LocalCloud
+from localcloud.cloud import STANDBY_REGION, LocalCloud
+from localcloud.deployment import STACK_NAME
 from localcloud.gauges import queues
 from localcloud.journal import Entry, read
 
@@ -40,11 +41,17 @@ def drctl(*arguments: str) -> "subprocess.CompletedProcess[str]":
 class Operator:
     """Starts executions, decides on them, waits for them, and looks at what was called."""
 
-    def __init__(self, cloud: LocalCloud, outputs: Mapping[str, str]) -> None:
+    def __init__(self, cloud: LocalCloud, outputs: Mapping[str, str], region: str = STANDBY_REGION, stack: str = STACK_NAME) -> None:
         self.cloud = cloud
         self.outputs = outputs
-        self.approver = Approver(cloud, outputs["ApprovalTopicArn"])
+        self.region = region
+        self.stack = stack
+        self.approver = Approver(cloud, outputs["ApprovalTopicArn"], region=region)
         self._requested: set[str] = set()
+
+    def client(self, service: str) -> Any:
+        """A client of the stack's account and Region."""
+        return self.cloud.client(service, self.region)
 
     def open_table(self) -> None:
         """Connect to the state table: once per test, since tests of the same process use tables of their own."""
@@ -71,7 +78,7 @@ class Operator:
     def put(self, source: str, detail_type: str, detail: Mapping[str, object]) -> None:
         """Put one event on the bus."""
         entry = {"EventBusName": self.outputs["BusName"], "Source": source, "DetailType": detail_type, "Detail": json.dumps(detail)}
-        answer = self.cloud.client("events").put_events(Entries=[entry])
+        answer = self.client("events").put_events(Entries=[entry])
         assert answer["FailedEntryCount"] == 0, answer
 
     def refusal(self, execution_id: str) -> Refusal:
@@ -116,14 +123,14 @@ class Operator:
 
     def sweep(self) -> Mapping[str, Any]:
         """Run the sweep now."""
-        answer = self.cloud.client("lambda").invoke(FunctionName="dr-orchestrator-sweep", Payload=b"{}")
+        answer = self.client("lambda").invoke(FunctionName=f"{self.stack}-sweep", Payload=b"{}")
         body = json.loads(answer["Payload"].read())
         assert "FunctionError" not in answer, body
         return dict(body)
 
     def overdue(self, execution_id: str) -> None:
         """Let everything of the execution that the sweep looks at be overdue, as if a minute had passed."""
-        dynamodb = self.cloud.client("dynamodb")
+        dynamodb = self.client("dynamodb")
         table = self.outputs["StateTableName"]
         pk = {"S": f"EXEC#{execution_id}"}
         items = dynamodb.query(TableName=table, KeyConditionExpression="pk = :pk", ExpressionAttributeValues={":pk": pk})["Items"]
@@ -141,7 +148,7 @@ class Operator:
         execution = self.execution(execution_id)
         for name, moment in (("requested_at", execution.requested_at), ("preflight_at", execution.preflight_at)):
             if moment is not None and execution.status is ExecutionStatus.PENDING_APPROVAL:
-                self.cloud.client("dynamodb").update_item(
+                self.client("dynamodb").update_item(
                     TableName=self.outputs["StateTableName"],
                     Key={"pk": {"S": f"EXEC#{execution_id}"}, "sk": {"S": "META"}},
                     UpdateExpression="SET #name = :earlier",
@@ -154,7 +161,7 @@ class Operator:
     def items(self, execution_id: str) -> list[dict[str, Any]]:
         """Everything that the table holds of an execution, but for what people were told: that may be at any time after."""
         pk = {":pk": {"S": f"EXEC#{execution_id}"}}
-        pages = self.cloud.client("dynamodb").get_paginator("query")
+        pages = self.client("dynamodb").get_paginator("query")
         asked = {"TableName": self.outputs["StateTableName"], "KeyConditionExpression": "pk = :pk", "ExpressionAttributeValues": pk}
         found = [item for page in pages.paginate(**asked, ConsistentRead=True) for item in page["Items"]]
         return [item for item in found if not item["sk"]["S"].startswith(("NOTE#", "CHANNEL#"))]
@@ -177,7 +184,7 @@ class Operator:
     @contextmanager
     def relay_off(self) -> Iterator[None]:
         """Nobody reads the table's stream; afterwards it is read from where it was left."""
-        functions = self.cloud.client("lambda")
+        functions = self.client("lambda")
         (mapping,) = functions.list_event_source_mappings(FunctionName="dr-orchestrator-publish-changes")["EventSourceMappings"]
         functions.update_event_source_mapping(UUID=mapping["UUID"], Enabled=False)
         try:
@@ -188,7 +195,7 @@ class Operator:
     @contextmanager
     def sweep_off(self) -> Iterator[None]:
         """The sweep's schedule is disabled."""
-        scheduler = self.cloud.client("scheduler")
+        scheduler = self.client("scheduler")
         names = [schedule["Name"] for schedule in scheduler.list_schedules()["Schedules"]]
         found = [scheduler.get_schedule(Name=name) for name in names]
         (schedule,) = [one for one in found if one["Target"]["Arn"].endswith("dr-orchestrator-sweep")]
@@ -210,7 +217,7 @@ class Operator:
 
     def publish(self, application: str, phase_file: str, body: bytes) -> None:
         """Put a manifest into the bucket."""
-        self.cloud.client("s3").put_object(Bucket=self.outputs["ManifestBucketName"], Key=f"{application}/{phase_file}", Body=body)
+        self.client("s3").put_object(Bucket=self.outputs["ManifestBucketName"], Key=f"{application}/{phase_file}", Body=body)
 
     def release(self) -> None:
         """End whatever a test left running, so that the next one finds the locks free."""

@@ -1,6 +1,7 @@
 """Commands: carried out once, or refused with the reason; either way the timeline tells it."""
 
 import json
+from datetime import timedelta
 from typing import Any
 
 import boto3
@@ -12,7 +13,7 @@ from dr_core.errors import OrchestratorError
 from dr_core.events import Incoming
 from dr_core.moves import LOST_AFTER
 from dr_core.records import ApprovalStatus, ExecutionStatus, LayerStatus, ResourceStatus
-from dr_core.state import Receipt
+from dr_core.state import LockedError, Receipt
 from dr_core.triggers import Claim
 from tests.support.control_plane import HOME, ID, OTHER, Cloud, a_layer, a_resource, an_approval, an_execution
 from tests.support.state_table import TABLE_NAME
@@ -224,14 +225,90 @@ def test_what_the_lost_region_claimed_begins_anew_when_its_lease_must_be_over(cl
     assert flow.follow(cloud.table, state, Claim("0001-001", 101, "here"), cloud.clock)
 
 
-def test_a_takeover_is_refused_when_another_execution_holds_a_lock(cloud: Cloud) -> None:
-    at_home_elsewhere(cloud)
-    key = {"pk": {"S": f"LOCK#shop#{OTHER}"}, "sk": {"S": "LOCK"}}
+def owned(region: str, owner: str) -> None:
+    """Another execution holds the application's lock on a Region."""
+    key = {"pk": {"S": f"LOCK#shop#{region}"}, "sk": {"S": "LOCK"}}
     put = {
         "UpdateExpression": "SET #o = :x",
         "ExpressionAttributeNames": {"#o": "owner"},
-        "ExpressionAttributeValues": {":x": {"S": "01OTHER"}},
+        "ExpressionAttributeValues": {":x": {"S": owner}},
     }
     boto3.client("dynamodb").update_item(TableName=TABLE_NAME, Key=key, **put)  # type: ignore[arg-type]
+
+
+def test_a_takeover_is_refused_when_another_execution_holds_a_lock(cloud: Cloud) -> None:
+    at_home_elsewhere(cloud)
+    owned(OTHER, "01OTHER")
     receipt = take(cloud, command="takeover")
     assert receipt and receipt.why == "execution 01OTHER holds the lock of shop on us-east-1"
+
+
+# --- given up away from its home ---
+
+
+def lose(sk: str, pk: str = f"EXEC#{ID}") -> None:
+    """An item that has not come to this Region."""
+    boto3.client("dynamodb").delete_item(TableName=TABLE_NAME, Key={"pk": {"S": pk}, "sk": {"S": sk}})
+
+
+def test_what_can_be_taken_over_is_not_abandoned_away_from_its_home(cloud: Cloud) -> None:
+    at_home_elsewhere(cloud)
+    receipt = take(cloud, command="abandon")
+    assert receipt and receipt.why == "it can be taken over: do that, and then cancel it here, or pause and abandon it"
+    assert status(cloud) == "RUNNING"
+
+
+@pytest.mark.parametrize("missing", ["LAYER#0001", "RES#0001-001"])
+def test_what_cannot_be_taken_over_can_be_abandoned_and_stays_locked_until_nothing_can_act(cloud: Cloud, missing: str) -> None:
+    at_home_elsewhere(cloud)
+    lose(missing)
+    refused = take(cloud, command="takeover", clientToken="t-0")
+    assert refused and refused.outcome == "REFUSED"
+    given_up_at = cloud.clock()
+    receipt = take(cloud, command="abandon")
+    assert receipt and receipt.outcome == "ACCEPTED", receipt
+    state = cloud.table.load(ID)
+    assert state and (state.execution.status, state.execution.home_region, state.execution.fence) == ("ABANDONED", HOME, 2)
+    assert refused.why in state.execution.outcome_detail and "a look first" in state.execution.outcome_detail
+    assert [name for name, _ in told(cloud)][-2:] == ["Execution Taken Over", "Execution Abandoned"]
+    assert cloud.table.due(HOME, cloud.clock() + LOST_AFTER) == []
+
+    later = an_execution(id="01LATER")
+    new = ([a_layer()], [a_resource()], an_approval())
+    cloud.clock.advance(899)
+    with pytest.raises(LockedError, match=ID):
+        cloud.table.create(later, *new, cloud.clock())
+    assert cloud.table.locked_by("shop", [HOME, OTHER], cloud.clock()) == {HOME: ID, OTHER: ID}
+    cloud.clock.advance(1)
+    assert cloud.clock() - given_up_at == timedelta(minutes=15), "Lambda ends what the lost Region had begun"
+    assert cloud.table.locked_by("shop", [HOME, OTHER], cloud.clock()) == {}
+    assert cloud.table.create(later, *new, cloud.clock())
+    assert cloud.table.locked_by("shop", [HOME, OTHER], cloud.clock() + timedelta(days=1)) == {HOME: "01LATER", OTHER: "01LATER"}
+
+
+def test_only_its_own_locks_come_free_with_what_is_given_up(cloud: Cloud) -> None:
+    at_home_elsewhere(cloud)
+    owned(OTHER, "01OTHER")
+    receipt = take(cloud, command="abandon")
+    assert receipt and receipt.outcome == "ACCEPTED", receipt
+    assert cloud.table.locked_by("shop", [HOME, OTHER], cloud.clock() + timedelta(hours=1)) == {OTHER: "01OTHER"}
+
+
+def test_a_takeover_of_a_lock_that_was_given_up_holds_it(cloud: Cloud) -> None:
+    at_home_elsewhere(cloud)
+    free = {":past": {"S": "2000-01-01T00:00:00.000Z"}}
+    for region in (HOME, OTHER):
+        key = {"pk": {"S": f"LOCK#shop#{region}"}, "sk": {"S": "LOCK"}}
+        boto3.client("dynamodb").update_item(
+            TableName=TABLE_NAME, Key=key, UpdateExpression="SET free_at = :past", ExpressionAttributeValues=free
+        )
+    take(cloud, command="takeover")
+    assert cloud.table.locked_by("shop", [HOME, OTHER], cloud.clock()) == {HOME: ID, OTHER: ID}
+
+
+def test_what_has_ended_is_not_abandoned_away_from_its_home(cloud: Cloud) -> None:
+    at_home_elsewhere(cloud)
+    lose("LAYER#0001")
+    take(cloud, command="abandon")
+    again = take(cloud, command="abandon", clientToken="t-2")
+    assert again and again.outcome == "REFUSED" and "ABANDONED" in again.why

@@ -2,7 +2,7 @@
 
 import json
 from dataclasses import fields, replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from types import SimpleNamespace
 
 import pytest
@@ -157,10 +157,10 @@ def test_a_lock_that_changed_hands_meanwhile_is_taken_with_the_next_fence(table:
 def test_a_lock_that_is_freed_at_that_moment_is_taken(table: Table, monkeypatch: pytest.MonkeyPatch) -> None:
     asked = type(table).locked_by
 
-    def freed(self: Table, application: str, regions: list[str]) -> dict[str, str]:
+    def freed(self: Table, application: str, regions: list[str], now: datetime) -> dict[str, str]:
         monkeypatch.setattr(type(table), "locked_by", asked)
         finished(table, ID)
-        return asked(self, application, regions)
+        return asked(self, application, regions, now)
 
     monkeypatch.setattr(type(table), "locked_by", freed)
     assert table.create(an_execution("01OTHER"), [a_layer()], [a_resource()], an_approval(), T0), "the request is not lost"

@@ -230,9 +230,9 @@ def test_a_lock_taken_at_the_last_moment_is_said_too(desk: Desk, cloud: Cloud, m
     holder = desk.take()
     real, seen = cloud.table.locked_by, []
 
-    def unaware(application: str, regions: Any) -> dict[str, str]:
+    def unaware(application: str, regions: Any, now: Any) -> dict[str, str]:
         seen.append(application)
-        return {} if len(seen) == 1 else real(application, regions)
+        return {} if len(seen) == 1 else real(application, regions, now)
 
     monkeypatch.setattr(cloud.table, "locked_by", unaware)
     (problem,) = desk.refusal(event_id="event-2").problems

@@ -11,7 +11,7 @@ from dr_core.execution import decide
 from dr_core.observability import logger
 from dr_core.records import DetailType, Event, Execution, Kind, Move, State
 from dr_core.state import Receipt, Table
-from dr_core.takeover import take_over, tidied
+from dr_core.takeover import give_up, take_over, tidied
 
 # The state may move between reading and writing; a command is decided anew on what it is then.
 _TRIES = 10
@@ -78,6 +78,8 @@ class Control:
         if command.name == "takeover":
             return self._take_over(state.execution.id, command, now)
         if not flow.at_home(self.table, state):
+            if command.name == "abandon":
+                return give_up(self.table.replica(state.execution.id), command, self.table.region, now)
             raise elsewhere(command, state.execution, self.table.region)
         move = decide(state, command, now)
         assert move is not None  # a command is carried out or refused

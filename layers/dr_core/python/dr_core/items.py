@@ -266,10 +266,14 @@ class ApprovalItem(DueItem):
 
 
 class LockItem(Item):
-    """Who may act on an application in a Region; `owner` is absent when nobody does, `fence` rises with each owner."""
+    """Who may act on an application in a Region; `owner` is absent when nobody does, `fence` rises with each owner.
+
+    `free_at`: from then on anybody may take it, though its owner never freed it: an execution that was given up away from its home.
+    """
 
     owner = UnicodeAttribute(null=True)
     fence = NumberAttribute()
+    free_at = MomentAttribute(null=True)
 
 
 class EventItem(Item):

@@ -323,9 +323,10 @@ class Table:
         executions = [state.execution for state in states if state and not state.execution.status.is_terminal]
         return sorted(executions, key=lambda execution: execution.requested_at)
 
-    def locked_by(self, application: str, regions: Iterable[str]) -> dict[str, str]:
-        """Who holds the application's locks: Region to execution id, only those held."""
-        return {region: lock.owner for region in regions if (lock := self._lock(application, region)) and lock.owner}
+    def locked_by(self, application: str, regions: Iterable[str], now: datetime | None = None) -> dict[str, str]:
+        """Who holds the application's locks: Region to execution id, only those held; with `now`, only those that nobody may take then."""
+        locks = {region: self._lock(application, region) for region in regions}
+        return {region: lock.owner for region, lock in locks.items() if lock and lock.owner and not (now and _may_be_taken(lock, now))}
 
     def replica(self, execution_id: str) -> Replica:
         """Everything that is here of an execution whose META is."""
@@ -410,7 +411,9 @@ class Table:
         def write(transaction: TransactWrite) -> None:
             for region, lock in locks.items():
                 fence = int(lock.fence) if lock else 0
-                condition = LockItem.owner.does_not_exist() & (LockItem.fence == fence if lock else LockItem.fence.does_not_exist())
+                left = lock is not None and lock.owner is not None and _may_be_taken(lock, now)
+                nobody = LockItem.owner == lock.owner if left and lock else LockItem.owner.does_not_exist()
+                condition = nobody & (LockItem.fence == fence if lock else LockItem.fence.does_not_exist())
                 new = LockItem(f"LOCK#{execution.application}#{region}", "LOCK", owner=execution.id, fence=fence + 1)
                 transaction.save(new, condition=condition)
             transaction.condition_check(RefusalItem, pk, REFUSAL_SK, condition=RefusalItem.pk.does_not_exist())
@@ -432,7 +435,7 @@ class Table:
 
         if self._transact(write):
             return True
-        holders = {owner for owner in self.locked_by(execution.application, regions).values() if owner != execution.id}
+        holders = {owner for owner in self.locked_by(execution.application, regions, now).values() if owner != execution.id}
         if holders:
             raise LockedError(execution.application, regions, holders)
         return False
@@ -539,6 +542,10 @@ def _within(calls: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
             return [*kept, {"action": "…", "parameters": {"furtherCalls": len(calls) - len(kept)}, "region": "", "at": "", "sent": False}]
         kept.append(call)
     return kept
+
+
+def _may_be_taken(lock: LockItem, now: datetime) -> bool:
+    return lock.owner is None or (lock.free_at is not None and lock.free_at <= now)
 
 
 def _nonce(key: str) -> str:

@@ -7,7 +7,7 @@ numbers nobody has used, after the leases that the lost Region may have given ar
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from dr_core.approval_rules import opened
 from dr_core.commands import Command, NotAllowedError
@@ -22,6 +22,7 @@ from dr_core.moves import (
     on_execution,
     on_layer,
     released,
+    text,
 )
 from dr_core.records import (
     Approval,
@@ -41,6 +42,8 @@ from dr_core.records import (
 
 _CLOSED_WELL = (LayerStatus.SUCCEEDED, LayerStatus.SUCCEEDED_WITH_FAILURES)
 _DONE = (ResourceStatus.SUCCEEDED, ResourceStatus.SKIPPED)
+# Lambda ends a function after 15 minutes: of what the lost Region had begun before a command, nothing acts after that.
+_LONGEST_LIFE = timedelta(minutes=15)
 _STAYS = (ExecutionStatus.PAUSED, ExecutionStatus.CANCELLING)
 
 
@@ -119,6 +122,38 @@ def take_over(replica: Replica, command: Command, region: str, now: datetime) ->
         fields = {"layer": current.number, "epoch": current.epoch + 1, "actor": command.actor, "reason": command.reason}
         events.append(Event(DetailType.LAYER_REOPENED, fields))
     return Move(tuple(changes), tuple(events))
+
+
+def give_up(replica: Replica, command: Command, region: str, now: datetime) -> Move:
+    """The transaction that abandons, in `region`, an execution of a lost Region that cannot be taken over.
+
+    What the lost Region had begun may still act, and of an incomplete replica nobody can tell what that was: the locks come free when no
+    function can live any more that had begun before. Raises NotAllowedError, saying why, when it has ended, or can be taken over.
+    """
+    execution = replica.execution
+    if execution.status.is_terminal or execution.dry_run:
+        raise NotAllowedError(f"it is {execution.status}" if execution.status.is_terminal else "a dry run holds nothing up")
+    try:
+        take_over(replica, command, region, now)
+    except NotAllowedError as error:
+        why = str(error)
+    else:
+        raise NotAllowedError("it can be taken over: do that, and then cancel it here, or pause and abandon it")
+    free_at = now + _LONGEST_LIFE
+    detail = f"abandoned by {command.actor} without a takeover ({why}): {command.reason}; its locks are free from {text(free_at)}"
+    values = {"status": ExecutionStatus.ABANDONED, "ended_at": now, "due_at": None, "outcome_detail": detail, "taken_over_at": now}
+    changes = [on_execution(execution, home_region=region, fence=_fence(replica), **values)]
+    for name, lock in sorted(replica.locks.items()):
+        if lock is not None and lock.owner == execution.id:
+            held = {"owner": lock.owner, "fence": lock.fence}
+            changes.append(Change(Kind.LOCK, name, held, {"fence": lock.fence + 1, "free_at": free_at}))
+    told = {"lostRegion": execution.home_region, "status": ExecutionStatus.ABANDONED, "layer": execution.current_layer}
+    by = {"actor": command.actor, "reason": command.reason}
+    events = (
+        Event(DetailType.EXECUTION_TAKEN_OVER, {**told, **by}),
+        Event(DetailType.EXECUTION_ABANDONED, {"outcome": ExecutionStatus.ABANDONED, **by}),
+    )
+    return Move(tuple(changes), events)
 
 
 def tidied(replica: Replica, region: str, now: datetime) -> Move | None:
@@ -215,7 +250,8 @@ def _lock(replica: Replica, region: str, lock: LockHeld | None) -> Change:
         raise NotAllowedError(f"the lock of {execution.application} on {region} has not come here")
     if lock.owner not in (None, execution.id) and not lock.over:
         raise NotAllowedError(f"execution {lock.owner} holds the lock of {execution.application} on {region}")
-    return Change(Kind.LOCK, region, {"owner": lock.owner, "fence": lock.fence}, {"owner": execution.id, "fence": lock.fence + 1})
+    held = {"owner": lock.owner, "fence": lock.fence}
+    return Change(Kind.LOCK, region, held, {"owner": execution.id, "fence": lock.fence + 1, "free_at": None})
 
 
 def _freed(replica: Replica) -> Iterator[Change]:

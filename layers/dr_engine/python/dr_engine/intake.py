@@ -75,7 +75,7 @@ class Intake:
     def _create(self, identity: str, request: ExecutionRequested, now: datetime, *, verified: bool) -> None:
         if not request.dry_run:
             regions = (request.source_region, request.target_region)
-            holders = {owner for owner in self.table.locked_by(request.application, regions).values() if owner != identity}
+            holders = {owner for owner in self.table.locked_by(request.application, regions, now).values() if owner != identity}
             if holders:
                 raise InvalidInputError([_locked(request, sorted(holders))])
         registered = self._registered(request)
