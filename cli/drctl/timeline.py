@@ -1,6 +1,6 @@
 """`drctl timeline`: an execution as a picture over time, in the terminal or as SVG."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from enum import StrEnum
 from typing import Annotated
 
@@ -63,15 +63,28 @@ def timeline(
 
 
 def lines(drawn: Chart, width: int) -> Iterator[Text]:
-    """The picture in lines of `width` characters."""
-    room = max(_NARROWEST, width - _LABEL - _TOOK - 2)
+    """The picture in lines of `width` characters: names as long as the longest, within reason, and the rest for the time."""
+    label = min(_LABEL, max(len(_name(row)) for row in drawn.rows) + 1)
+    room = max(_NARROWEST, width - label - _TOOK - 2)
     yield Text(f"{moment(drawn.start)}, and the time since then", style="dim")
-    yield Text(" " * _LABEL + _axis(drawn, room), style="dim")
+    yield Text(" " * label + _axis(drawn, room), style="dim")
     for row in drawn.rows:
-        yield _line(drawn, row, room)
-    shown = {span.doing for row in drawn.rows for span in row.spans}
+        yield _line(drawn, row, label, room)
     yield Text("")
-    yield Text("   ".join(f"{_SIGNS[doing][0]} {doing.words}" for doing in Doing if doing in shown) + "   * critical path", style="dim")
+    shown = {span.doing for row in drawn.rows for span in row.spans}
+    signs = [f"{_SIGNS[doing][0]} {doing.words}" for doing in Doing if doing in shown]
+    yield from (Text(one, style="dim") for one in _filled([*signs, "* critical path"], width))
+
+
+def _filled(words: Iterable[str], width: int) -> Iterator[str]:
+    """The words beside one another, as many as a line holds."""
+    line = ""
+    for one in words:
+        if line and len(line) + 3 + len(one) > width:
+            yield line
+            line = ""
+        line += f"   {one}" if line else one
+    yield line
 
 
 def _axis(drawn: Chart, room: int) -> str:
@@ -83,11 +96,14 @@ def _axis(drawn: Chart, room: int) -> str:
     return text
 
 
-def _line(drawn: Chart, row: Row, room: int) -> Text:
-    indent = {"execution": "", "layer": "", "resource": "  "}[row.kind]
+def _name(row: Row) -> str:
     mark = "* " if row.critical else "  " if row.kind == "resource" else ""
-    label = f"{indent}{mark}{row.label}"
-    label = label if len(label) < _LABEL else f"{label[: _LABEL - 2]}…"
+    return f"{'  ' if row.kind == 'resource' else ''}{mark}{row.label}"
+
+
+def _line(drawn: Chart, row: Row, width: int, room: int) -> Text:
+    label = _name(row)
+    label = label if len(label) < width else f"{label[: width - 2]}…"
     signs = [(" ", "")] * room
     for span in row.spans:
         first = round(drawn.at(span.start) * (room - 1))
@@ -95,5 +111,5 @@ def _line(drawn: Chart, row: Row, room: int) -> Text:
         signs[first:last] = [_SIGNS[span.doing]] * (last - first)
     bar = Text.assemble(*signs[:room])
     return Text.assemble(
-        (label.ljust(_LABEL), "" if row.kind == "resource" else "bold"), bar, f" {duration(row.seconds):>{_TOOK - 1}}" if row.spans else ""
+        (label.ljust(width), "" if row.kind == "resource" else "bold"), bar, f" {duration(row.seconds):>{_TOOK - 1}}" if row.spans else ""
     )

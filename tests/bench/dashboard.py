@@ -175,7 +175,7 @@ def _reported(cloud: LocalCloud, began: int) -> float:
 
 def make_cold(cloud: LocalCloud) -> None:
     """Let the next invocation find no environment: where the memory is set, they are made anew."""
-    cloud.client("lambda").update_function_configuration(FunctionName=FUNCTION, MemorySize=1024)
+    cloud.client("lambda").update_function_configuration(FunctionName=FUNCTION, MemorySize=1769)
     cloud.client("lambda").get_waiter("function_updated_v2").wait(FunctionName=FUNCTION)
 
 

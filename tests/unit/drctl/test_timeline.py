@@ -9,7 +9,10 @@ import pytest
 
 from dr_core.triggers import Outcome
 from dr_people.board import Board
+from dr_people.gantt import chart
+from dr_people.snapshot import read
 from drctl.dashboard import make_server
+from drctl.timeline import lines
 from tests.support.boards import board_at, story
 from tests.support.desk import DONE, ID, Desk
 
@@ -32,14 +35,25 @@ def test_the_picture_in_the_terminal(desk: Desk) -> None:
     two_layers(desk)
     result = desk.run("timeline", ID)
     assert result.exit_code == 0, result.output
-    lines = {line[:32].strip(): line[32:] for line in result.stdout.splitlines()}
-    assert lines["ACTIVATE of storefront"].startswith("???") and "---" in lines["ACTIVATE of storefront"]
-    database, api, dns = (lines[name] for name in ("* database", "api", "* dns"))
+    width = len("ACTIVATE of storefront ")
+    drawn = {line[:width].strip(): line[width:] for line in result.stdout.splitlines()}
+    assert drawn["ACTIVATE of storefront"].startswith("???") and "---" in drawn["ACTIVATE of storefront"]
+    database, api, dns = (drawn[name] for name in ("* database", "api", "* dns"))
     assert database.count("=") == pytest.approx(3 * api.count("="), abs=3)
     assert database.index("=") == api.index("=") and dns.index(".") > database.rindex("=")
     assert database.endswith("1 min 30 s") and api.endswith("30.0 s") and dns.endswith("10.0 s")
     assert "= AWS is at work" in result.stdout and "* critical path" in result.stdout
     assert max(map(len, result.stdout.splitlines())) <= 160
+
+
+def test_the_picture_fits_a_terminal_of_eighty_columns(desk: Desk) -> None:
+    story(desk, "application-tier-with-a-name-that-nobody-shortened")
+    state = desk.table.load(ID)
+    assert state
+    shown = [line.plain for line in lines(chart(read(desk.table, state, desk.now)), 80)]
+    assert max(map(len, shown)) <= 80 and any(line.startswith("    application-tier-with-a-na…") for line in shown)
+    signs = shown[shown.index("") + 1 :]
+    assert len(signs) == 2 and "! failed, waits for a person" in " ".join(signs), "no sign is torn from its words"
 
 
 def test_the_picture_as_svg(desk: Desk) -> None:

@@ -5,6 +5,7 @@ One renderer for three shells (`board_shells`): the CloudWatch dashboard's custo
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Annotated, Any
@@ -75,11 +76,13 @@ class Board:
         return self._overview(asked.application, now, go)
 
     def _overview(self, application: str | None, now: datetime, go: Go) -> Markup:
-        live = [one for one in self.table.live(self.region, MOST_LIVE) if application in (None, one.application)]
-        live.sort(key=lambda one: (_URGENCY.get(one.status, 9), one.requested_at))
-        recent = self.table.history(application, MOST_RECENT) if application else self.table.over(self.region, MOST_RECENT)
-        states = [self.table.load(one.id) for one in live[:MOST_IN_FULL]]
-        cases = [self._case(state, now) for state in states if state is not None]
+        with ThreadPoolExecutor(1) as beside:  # nobody waits for CloudWatch longer than for the table
+            looked = beside.submit(self.wellbeing)
+            live = [one for one in self.table.live(self.region, MOST_LIVE) if application in (None, one.application)]
+            live.sort(key=lambda one: (_URGENCY.get(one.status, 9), one.requested_at))
+            recent = self.table.history(application, MOST_RECENT) if application else self.table.over(self.region, MOST_RECENT)
+            states = [self.table.load(one.id) for one in live[:MOST_IN_FULL]]
+            cases = [self._case(state, now) for state in states if state is not None]
         return self._render(
             "board_overview.html.j2",
             go,
@@ -90,7 +93,7 @@ class Board:
             halted=sum(one.status == ExecutionStatus.FAILED for one in live),
             too_many=len(live) >= MOST_LIVE,
             recent=recent,
-            wellbeing=self.wellbeing(),
+            wellbeing=looked.result(),
             now=now,
         )
 
