@@ -12,6 +12,7 @@ import httpx
 from localcloud.cloud import STANDBY_REGION, LocalCloud
 
 _LINK: Final = re.compile(r"https?://\S+\?token=\S+")  # the message may quote other addresses, such as one that did not answer
+_LAYER: Final = re.compile(r"Waits:\s+layer (\d+)")
 _INPUT: Final = re.compile(r'<input type="hidden" name="(\w+)" value="([^"]*)"')
 _APPLICATION: Final = re.compile(r"<dt>Application</dt><dd[^>]*>([^<]*)</dd>")
 
@@ -32,21 +33,22 @@ class Approver:
         policy = {"Version": "2012-10-17", "Statement": [allow | {"Condition": {"ArnEquals": {"aws:SourceArn": topic_arn}}}]}
         self._sqs.set_queue_attributes(QueueUrl=self._queue, Attributes={"Policy": json.dumps(policy)})
         cloud.client("sns", region).subscribe(TopicArn=topic_arn, Protocol="sqs", Endpoint=arn)
-        self._links: dict[str, str] = {}
+        self._links: dict[tuple[str, int], str] = {}
 
-    def link(self, execution_id: str, timeout_seconds: float = 60.0) -> str:
-        """The link in the request for `execution_id`. Raises NoRequestError when none comes in time."""
+    def link(self, execution_id: str, timeout_seconds: float = 60.0, layer: int = 0) -> str:
+        """The link in the request for `execution_id`, or in that before its `layer`. Raises NoRequestError when none comes in time."""
         deadline = time.monotonic() + timeout_seconds
-        while execution_id not in self._links:
+        while (execution_id, layer) not in self._links:
             if time.monotonic() > deadline:
                 raise NoRequestError(f"no request for approval of {execution_id} within {timeout_seconds:.0f} s")
             answer = self._sqs.receive_message(QueueUrl=self._queue, WaitTimeSeconds=1, MaxNumberOfMessages=10)
             for message in answer.get("Messages", []):
                 text = json.loads(message["Body"])["Message"]
                 if found := re.search(r"Execution:\s+(\S+)", text):
-                    self._links[found[1]] = _LINK.findall(text)[-1]
+                    before = _LAYER.search(text)
+                    self._links[found[1], int(before[1]) if before else 0] = _LINK.findall(text)[-1]
                 self._sqs.delete_message(QueueUrl=self._queue, ReceiptHandle=message["ReceiptHandle"])
-        return self._links[execution_id]
+        return self._links[execution_id, layer]
 
     def decide(self, link: str, decision: str, reason: str = "") -> httpx.Response:
         """Open the link, then submit the page's form with `decision` (approve or reject); the page itself where it has no form."""

@@ -37,6 +37,7 @@ from localcloud.wire import Call
 
 HEALTH_PATH: Final = "/_localcloud/health"
 QUEUES_PATH: Final = "/_localcloud/queues"
+MAILS_PATH: Final = "/_localcloud/mails"
 MOTO_SERVICES: Final = frozenset(
     {
         "application-autoscaling",
@@ -132,6 +133,8 @@ class Gateway:
             return await self._forward(request, b"", Backend.MINISTACK, f"/_ministack/sqs/messages?account={self._account}")
         if request.path == replication.PATH:
             return await self._forward(request, await request.read(), Backend.MINISTACK, replication.PATH)
+        if request.path == MAILS_PATH:
+            return await self._forward(request, b"", Backend.MINISTACK, f"/_ministack/ses/messages?account={self._account}")
         if request.path == repeats.PATH:
             return await self._repeats.configure(request)
         if request.path == deliveries.PATH:

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
+from localcloud import mails
 from localcloud.cloud import CONTROL_ACCOUNT, REPOSITORY, STANDBY_REGION, WORKLOAD_ACCOUNT, LocalCloud
 from localcloud.deployment import STACK_NAME, TEMPLATE, deploy, deploy_target_role, stack_outputs
 
@@ -13,12 +14,21 @@ SECOND_STACK_NAME: Final = f"{STACK_NAME}-second"
 _FIRST_CHECK_SECONDS: Final = "0.5"
 
 
-def install(cloud: LocalCloud, *, approval_seconds: int = 600, template: Path = TEMPLATE, region: str = STANDBY_REGION) -> dict[str, str]:
+def install(
+    cloud: LocalCloud,
+    *,
+    approval_seconds: int = 600,
+    template: Path = TEMPLATE,
+    region: str = STANDBY_REGION,
+    parameters: Mapping[str, str] | None = None,
+) -> dict[str, str]:
     """Deploy the orchestrator's stack and the role that it assumes in each account. Gives the stack's outputs.
+
+    `parameters`: of the stack, beside or instead of those that the local cloud needs.
 
     Raises DeploymentError or SamError with what CloudFormation or sam says.
     """
-    outputs = deploy_orchestrator(cloud, approval_seconds=approval_seconds, template=template, region=region)
+    outputs = deploy_orchestrator(cloud, approval_seconds=approval_seconds, template=template, region=region, parameters=parameters)
     allow(cloud, outputs)
     return outputs
 
@@ -33,12 +43,15 @@ def deploy_orchestrator(
     parameters: Mapping[str, str] | None = None,
 ) -> dict[str, str]:
     """Deploy the orchestrator's stack alone; `parameters` beside those that every local deployment has. Gives the stack's outputs."""
+    mails.verify_sender(cloud, region)
     given = {
         "ExternalId": _EXTERNAL_ID,
         "ApprovalPageUrl": cloud.function_url(f"{stack_name}-decide-approval", region),
         "ApprovalSeconds": str(approval_seconds),
         "FirstCheckSeconds": _FIRST_CHECK_SECONDS,
         "EventArchiveDays": "0",
+        "MailSender": mails.SENDER,
+        "MailIdentity": mails.SENDER,
         **(parameters or {}),
     }
     return deploy(cloud, template=template, stack_name=stack_name, parameters=given, region=region)

@@ -13,7 +13,7 @@ from drctl import page, signed, view
 from drctl.cloud import Cloud, cloud_of
 from drctl.failures import FAILED, WrongUseError, say
 
-_SHOWN = ("Preflight", "Data loss", "Application", "Phase", "Mode", "Acts on", "Requested by", "Reason", "Execution")
+_SHOWN = ("Waits", "Preflight", "Data loss", "Undoing", "Application", "Phase", "Mode", "Acts on", "Requested by", "Reason", "Execution")
 
 ExecutionOrLink = Annotated[
     str,
@@ -25,7 +25,19 @@ Approver = Annotated[
 ]
 
 
-def approve(context: typer.Context, execution_or_link: ExecutionOrLink, reason: Reason = "", approver: Approver = None) -> None:
+BreakGlass = Annotated[
+    bool,
+    typer.Option("--break-glass", help="Without quorum and four eyes, in an emergency: for listed principals, with a reason, and loud."),
+]
+
+
+def approve(
+    context: typer.Context,
+    execution_or_link: ExecutionOrLink,
+    reason: Reason = "",
+    approver: Approver = None,
+    break_glass: BreakGlass = False,
+) -> None:
     """Approve an execution: it begins at once.
 
     With an id, the vote is signed with your AWS credentials and you are who AWS says you are. Where the stack's RequestUrl is not yours to
@@ -36,8 +48,17 @@ def approve(context: typer.Context, execution_or_link: ExecutionOrLink, reason: 
 
     * `drctl approve 01J9ZK3M8Q4T7V2X5B6C8D0E1F --reason "seen, go"`
     * `drctl approve 'https://…/?token=…' --approver ann`
+    * `drctl approve 01J9ZK3M8Q4T7V2X5B6C8D0E1F --break-glass --reason "nobody answers, us-east-1 is down"`
     """
-    _decide(cloud_of(context), "approve", execution_or_link, reason, approver)
+    cloud = cloud_of(context)
+    if not break_glass:
+        _decide(cloud, "approve", execution_or_link, reason, approver)
+        return
+    if "://" in execution_or_link or approver is not None:
+        raise WrongUseError("break-glass is signed with your own credentials", "give the execution's id, and no --approver")
+    if not reason.strip():
+        raise WrongUseError("break-glass needs a reason", 'say why nobody else can approve: --reason "…"')
+    _vote(cloud, "approve", execution_or_link, reason, break_glass=True)
 
 
 def reject(context: typer.Context, execution_or_link: ExecutionOrLink, reason: Reason = "", approver: Approver = None) -> None:
@@ -80,15 +101,20 @@ def _decide(cloud: Cloud, decision: Literal["approve", "reject"], execution_or_l
     out.print(Text(decided.says(), style="green" if decision == "approve" else "yellow"))
 
 
-def _vote(cloud: Cloud, decision: Literal["approve", "reject"], execution_id: str, reason: str) -> bool:
-    """Decide by a signed request, as who AWS says one is. False if that does not work, and nothing was sent that counts."""
+def _vote(cloud: Cloud, decision: Literal["approve", "reject"], execution_id: str, reason: str, *, break_glass: bool = False) -> bool:
+    """Decide by a signed request, as who AWS says one is. False if that does not work, and nothing was sent that counts.
+
+    `break_glass` has no other way: raises WrongUseError then.
+    """
     found = cloud.load(execution_id)
     approval, seen = cloud.table.approval(execution_id), load_context(cloud.table, execution_id)
     if isinstance(found, Refusal) or approval is None or seen is None:
         raise _nothing_to_decide(cloud, execution_id)
     shown = {"manifestSha256": approval.manifest_sha256, **({"planSha256": approval.plan_sha256} if approval.plan_sha256 else {})}
-    vote = {"executionId": execution_id, "decision": decision, "reason": reason, **shown}
+    vote = {"executionId": execution_id, "decision": decision, "reason": reason, "breakGlass": break_glass, **shown}
     sent = signed.send(cloud, "Vote Requested", vote)
+    if isinstance(sent, str) and break_glass:
+        raise WrongUseError(f"nothing was decided: {sent}", "BreakGlassPrincipals of the stack lists who may; the request must be signed")
     if isinstance(sent, str):
         signed.tell_unverified(sent)
         return False
@@ -100,6 +126,10 @@ def _vote(cloud: Cloud, decision: Literal["approve", "reject"], execution_id: st
         if fact in _SHOWN:
             out.print(Text(f"{fact:<13} {value}"))
     word = "approved" if decision == "approve" else "rejected"
+    if break_glass:
+        out.print(
+            Text("Quorum and four eyes were bypassed. The event Approval Bypassed and an alarm tell so, with your name.", style="bold red")
+        )
     more = f": {sent.body['votes']} of {sent.body['quorum']} approvals, more are needed" if sent.body["status"] == "PENDING" else ""
     out.print(Text(f"{word} as {plain(sent.body['approver'])}{more}", style="green" if decision == "approve" else "yellow"))
     return True

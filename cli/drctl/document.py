@@ -1,7 +1,7 @@
 """`--output json`: all that the text says, in a shape that stays. Names are the events' own; a field may be added, none is taken away.
 
 {"schemaVersion": "1", "kind": "execution",
- "execution": {…}, "approval": {…} or null,
+ "execution": {…}, "approval": {…, "votes": [{"approver", "channel", "decision", "reason", "at", "breakGlass"}]} or null,
  "layers": [{…, "resources": [{…, "failure": {…} or null}]}],
  "preflight": {"errors", "warnings", "calls", "lagSeconds", "resources", "lookedAt"} or null, "reports": [a resource's, as below],
  "timeline": [{"id", "at", "source", "detailType", "subject", "words", "detail"}],
@@ -11,6 +11,9 @@
  "reports": [{"resourceId", "layer", "resourceName", "module", "account", "progress", "detail", "findings", "lagSeconds", "maxLagSeconds",
               "calls": [{"action", "region", "parameters", …}], "mayAlsoCall", "note", "irreversible"}]}
 
+{"schemaVersion": "1", "kind": "approval", "execution": {…}, "approval": {…}, "preflight": {…}, "reports": [as above],
+ "dataLoss": "in words", "irreversible": [resources, by name], "pastSeconds": [how long completed runs took, newest first]}
+
 {"schemaVersion": "1", "kind": "refusal", "execution": {"id", "application", "status": "REFUSED", "requestedAt"}, "problems": []}
 """
 
@@ -19,10 +22,11 @@ from datetime import datetime
 from typing import Any, Literal
 
 from dr_core.moves import error_fields, text
-from dr_core.records import Execution, Layer, Resource
+from dr_core.records import Approval, Execution, Layer, Resource
 from dr_core.reports import read_reports, verdict
 from dr_core.state import Refusal
 from dr_people.advice import Advice
+from dr_people.approval_context import ApprovalContext
 from dr_people.snapshot import Snapshot
 
 SCHEMA_VERSION = "1"
@@ -39,16 +43,7 @@ def of_execution(snapshot: Snapshot, advice: Advice) -> dict[str, Any]:
             "elapsedSeconds": round(snapshot.elapsed_seconds, 3),
             "runningSeconds": None if running is None else round(running, 3),
         },
-        "approval": approval
-        and {
-            "status": approval.status,
-            "requester": approval.requester,
-            "expiresAt": _at(approval.expires_at),
-            "askedAt": _at(approval.asked_at),
-            "approver": approval.approver,
-            "reason": approval.reason,
-            "decidedAt": _at(approval.decided_at),
-        },
+        "approval": approval and _approval(approval),
         "layers": [_layer(layer, snapshot.resources_of(layer)) for layer in snapshot.layers],
         "preflight": _preflight(snapshot.resources, snapshot.preflight) if snapshot.preflight else None,
         "reports": _reports(snapshot.resources, snapshot.preflight),
@@ -66,6 +61,29 @@ def of_execution(snapshot: Snapshot, advice: Advice) -> dict[str, Any]:
         ],
         "next": {"sentences": advice.sentences, "commands": advice.commands},
     }
+
+
+def of_request(
+    execution: Execution,
+    approval: Approval,
+    resources: Sequence[Resource],
+    reports: Sequence[Mapping[str, Any]],
+    context: ApprovalContext,
+) -> dict[str, Any]:
+    """The document of a request for approval: what an approver is told."""
+    return {
+        **of_waiting(execution, approval),
+        "preflight": _preflight(resources, reports) if reports else None,
+        "reports": _reports(resources, reports),
+        "dataLoss": context.data_loss,
+        "irreversible": [step.name for step in context.irreversible],
+        "pastSeconds": list(context.past_seconds),
+    }
+
+
+def of_waiting(execution: Execution, approval: Approval) -> dict[str, Any]:
+    """The same in short, as it stands in a list."""
+    return {"schemaVersion": SCHEMA_VERSION, "kind": "approval", "execution": _execution(execution), "approval": _approval(approval)}
 
 
 def of_preflight(
@@ -120,6 +138,34 @@ def _execution(execution: Execution) -> dict[str, Any]:
         "manifestVersionId": execution.manifest_version_id,
         "clientToken": execution.client_token,
         "outcomeDetail": execution.outcome_detail,
+    }
+
+
+def _approval(approval: Approval) -> dict[str, Any]:
+    return {
+        "status": approval.status,
+        "layer": approval.layer,
+        "requester": approval.requester,
+        "expiresAt": _at(approval.expires_at),
+        "askedAt": _at(approval.asked_at),
+        "quorum": approval.quorum,
+        "approvers": [{"name": one.name, "escalation": one.escalation} for one in approval.approvers],
+        "votes": [
+            {
+                "approver": one.approver,
+                "channel": one.channel,
+                "decision": "approve" if one.approve else "reject",
+                "reason": one.reason,
+                "at": _at(one.at),
+                "breakGlass": one.break_glass,
+            }
+            for one in approval.votes
+        ],
+        "approver": approval.approver,
+        "reason": approval.reason,
+        "decidedAt": _at(approval.decided_at),
+        "manifestSha256": approval.manifest_sha256,
+        "planSha256": approval.plan_sha256,
     }
 
 

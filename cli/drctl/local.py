@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from localcloud import mails as mailbox
 from localcloud.applications import storefront
 from localcloud.artifacts import SamError
 from localcloud.cloud import (
@@ -90,6 +91,19 @@ def status(state_dir: StateDir = _DEFAULT_STATE_DIR) -> None:
     _print_access(cloud)
     if not all(parts.values()):
         raise typer.Exit(1)
+
+
+@app.command()
+def mails(state_dir: StateDir = _DEFAULT_STATE_DIR) -> None:
+    """Show the mails that the orchestrator has sent, the oldest first: the local cloud keeps them and delivers none."""
+    found = mailbox.sent(_running(state_dir))
+    for one in found:
+        _out.print(
+            f"To:      {', '.join(one.recipients)}\nDate:    {one.sent_at:%Y-%m-%d %H:%M:%SZ}\nSubject: {one.subject}\n", markup=False
+        )
+        _out.print(one.text.strip() + "\n", markup=False)
+    if not found:
+        _out.print("No mails: approvers with an email in application.json get them")
 
 
 @app.command()

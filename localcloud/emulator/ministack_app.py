@@ -4,13 +4,15 @@ ministack verifies the signature and asks the caller's policies for `lambda:Invo
 the function is told who called (`requestContext.authorizer.iam`), and the caller also needs `lambda:InvokeFunction`, which AWS asks
 for since October 2025.
 
-Every call counts as one over TLS, for policies that ask for it: the gateway stands where AWS ends TLS.
+Every call counts as one over TLS, for policies that ask for it: the gateway stands where AWS ends TLS. And whoever sends a mail by SES
+needs the right to the identity that it comes from, and not to all of them.
 
 And SQS's StartMessageMoveTask, which ministack lacks: at once, all that is visible. Checked against ministack 1.5.33.
 
 And the replicas of DynamoDB's global tables: see global_tables.
 """
 
+import json
 import time
 import uuid
 from typing import Any
@@ -18,9 +20,10 @@ from typing import Any
 import done_once  # noqa: F401 - it stands beside this file, where hypercorn looks
 import global_tables  # beside this file, as done_once
 from ministack import app as server
+from ministack.core import iam_actions
 from ministack.core.iam_evaluator import resolve_caller_identity
 from ministack.core.router import extract_access_key_id
-from ministack.services import eventbridge, lambda_svc, sqs
+from ministack.services import eventbridge, lambda_svc, ses_v2, sqs
 from ministack.services.cloudformation import provisioners
 
 __all__ = ["app"]
@@ -28,6 +31,7 @@ __all__ = ["app"]
 _enforce = server._enforce_data_plane
 _build_event = lambda_svc._build_function_url_event
 _pin_origin = server.pin_request_origin
+_ses_v2_resource_arn = iam_actions._ses_v2_resource_arn
 
 
 def _enforce_both(
@@ -98,10 +102,24 @@ def _start_message_move_task(data: dict[str, Any], _url: str) -> dict[str, Any]:
     return {"TaskHandle": str(uuid.uuid4())}
 
 
+def _ses_v2_resource_arn_of_sender(method: str, path: str, body: bytes, region: str, account_id: str) -> str:
+    """The identity of a mail's sender: the address if it is verified by itself, else its domain."""
+    if method != "POST" or path.rstrip("/") != "/v2/email/outbound-emails":
+        return _ses_v2_resource_arn(method, path, body, region, account_id)
+    try:
+        sender = str(json.loads(body).get("FromEmailAddress", ""))
+    except (ValueError, AttributeError):
+        return "*"
+    address = sender.rpartition("<")[2].rstrip("> ")
+    identity = address if address in ses_v2._identities else address.rpartition("@")[2]
+    return f"arn:aws:ses:{region}:{account_id}:identity/{identity}" if identity else "*"
+
+
 provisioners._RESOURCE_HANDLERS["AWS::Events::EventBusPolicy"] = {"create": _create_bus_policy, "delete": _delete_bus_policy}
 sqs._HANDLERS["StartMessageMoveTask"] = _start_message_move_task
 server._enforce_data_plane = _enforce_both
 server.pin_request_origin = lambda source_ip, secure_transport: _pin_origin(source_ip, True)
+iam_actions._ses_v2_resource_arn = _ses_v2_resource_arn_of_sender
 lambda_svc._build_function_url_event = _build_event_with_caller
 
 app = global_tables.install().serve(server.app)

@@ -28,6 +28,7 @@ from dr_core.state import Table
 from dr_core.target import TargetAccess
 from dr_core.triggers import Asked, Captured, Checked, Claim, Outcome, Started, TokenHeld, Trigger, Vote, Wake
 from dr_core.watch import watch
+from dr_engine import signed_requests
 from dr_engine.intake import Intake
 from dr_engine.preflight import Report, document, summary
 from dr_people import approval_views
@@ -38,6 +39,7 @@ from tests.support.state_table import TABLE_NAME, create_state_table
 
 STACK, BUS, BUCKET, PAGE = "dr-orchestrator", "the-bus", "the-manifests", "https://page.example/decide/"
 HOME, OTHER, ACCOUNT, SHA = "us-west-2", "us-east-1", "123456789012", "5ha"
+REQUESTS = "https://requests.example/"
 ID = "01JZZZZZZZZZZZZZZZZZZZZZZZ"
 SECRET = "the-signing-secret"
 T0 = datetime(2031, 3, 1, 12, 0, tzinfo=UTC)
@@ -93,6 +95,8 @@ class Desk:
     queue: str = ""
     execution_id: str = ID
     reported: dict[str, Report] = field(default_factory=dict)
+    principal: str = ""
+    break_glass: str = ""
 
     def __post_init__(self) -> None:
         secret = boto3.client("secretsmanager").create_secret(Name="signing", SecretString=SECRET)["ARN"]
@@ -122,8 +126,19 @@ class Desk:
         if self.upcoming:
             self.upcoming.pop(0)()
 
+    def take_signed(self, principal: str, break_glass: str = "") -> None:
+        """From now on the stack takes signed requests; they are `principal`'s. `break_glass`: the ARN that may approve alone."""
+        self.principal, self.break_glass = principal, break_glass
+        cloudformation = boto3.client("cloudformation")
+        template: Any = cloudformation.get_template(StackName=STACK)["TemplateBody"]
+        body = template if isinstance(template, dict) else json.loads(template)
+        body["Outputs"]["RequestUrl"] = {"Value": REQUESTS}
+        cloudformation.update_stack(StackName=STACK, TemplateBody=json.dumps(body))
+
     def _page(self, request: httpx.Request) -> httpx.Response:
-        """The approval page, asked as a function URL asks it."""
+        """The approval page, asked as a function URL asks it; or what takes signed requests."""
+        if str(request.url).startswith(REQUESTS):
+            return self._signed(request)
         if request.method == "POST":
             self.posts.append(request)
         event = {
@@ -135,6 +150,14 @@ class Desk:
         said: Any = approval_views.answer(approvals.respond(event, self.table, LinkSigner(SECRET), lambda: self.now), self.table)
         headers = [*said["headers"].items(), *(("Set-Cookie", cookie) for cookie in said.get("cookies", ()))]
         return httpx.Response(said["statusCode"], headers=headers, text=said["body"])
+
+    def _signed(self, request: httpx.Request) -> httpx.Response:
+        """What accept_request answers; whoever signs is who the desk says."""
+        assert request.headers["Authorization"].startswith("AWS4-HMAC-SHA256 ")
+        context = {"http": {"method": request.method}, "authorizer": {"iam": {"userArn": self.principal}}, "requestId": "r1"}
+        event = {"requestContext": {**context, "timeEpoch": int(self.now.timestamp() * 1000)}, "body": request.content.decode()}
+        said = signed_requests.respond(event, self._intake(), lambda: self.now, [self.break_glass]).as_function_url()
+        return httpx.Response(int(str(said["statusCode"])), text=str(said["body"]))
 
     # --- what is on the bus ---
 
@@ -160,14 +183,15 @@ class Desk:
 
     def take_requests(self) -> None:
         """What start_execution and control_execution do with what they receive."""
-        access = TargetAccess("the-role", "the-external-id")
-        intake = Intake(self.table, access, boto3.client("s3"), BUCKET, HOME, ACCOUNT, 3600)
         for event in self.received():
             incoming = Incoming.model_validate(event)
             if incoming.detail_type == "Command Requested":
                 Control(self.table, lambda: self.now).take(incoming)
             else:
-                intake.take(incoming, self.now)
+                self._intake().take(incoming, self.now)
+
+    def _intake(self) -> Intake:
+        return Intake(self.table, TargetAccess("the-role", "the-external-id"), boto3.client("s3"), BUCKET, HOME, ACCOUNT, 3600)
 
     # --- an execution ---
 
@@ -181,8 +205,13 @@ class Desk:
         client_token: str | None = None,
         sent: tuple[str, ...] = (),
         rto_seconds: int | None = None,
+        ask_before: tuple[int, ...] = (),
+        **approving: Any,
     ) -> str:
-        """Store an execution whose layers have resources of the given names and modules. It waits for approval, a dry run for preflight."""
+        """Store an execution whose layers have resources of the given names and modules. It waits for approval, a dry run for preflight.
+
+        `ask_before`: the numbers of the layers that wait for an approval; `approving`: further fields of the execution's own.
+        """
         self.execution_id = execution_id
         execution = Execution(
             id=execution_id,
@@ -205,9 +234,13 @@ class Desk:
             client_token=client_token,
             rto_seconds=rto_seconds,
         )
-        stored = [Layer(number, LayerStatus.PENDING, 0, len(names)) for number, names in enumerate(layers, 1)]
+        stored = [
+            Layer(number, LayerStatus.PENDING, 0, len(names), approval_seconds=3600 if number in ask_before else None)
+            for number, names in enumerate(layers, 1)
+        ]
         resources = [_resource(number, index, *one) for number, names in enumerate(layers, 1) for index, one in enumerate(names, 1)]
-        approval = None if dry_run else Approval(ApprovalStatus.PENDING, self.now + timedelta(hours=1), SHA, "olga", opened_at=self.now)
+        expires_at = self.now + timedelta(hours=1)
+        approval = None if dry_run else Approval(ApprovalStatus.PENDING, expires_at, SHA, "olga", opened_at=self.now, **approving)
         assert self.table.create(execution, stored, resources, approval, self.now)
         if not dry_run:
             self.preflight(application)

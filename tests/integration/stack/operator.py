@@ -20,7 +20,7 @@ from dr_core.items import MomentAttribute
 from dr_core.observability import utc_now
 from dr_core.records import Execution, ExecutionStatus
 from dr_core.state import Refusal, Table
-from localcloud import repeats
+from localcloud import mails, repeats
 from localcloud.approver import Approver
 from localcloud.cloud import STANDBY_REGION, LocalCloud
 from localcloud.deployment import STACK_NAME
@@ -88,6 +88,10 @@ class Operator:
     def decide(self, execution_id: str, decision: str) -> httpx.Response:
         """Follow the link that was sent, and decide."""
         return self.approver.decide(self.approver.link(execution_id, PATIENCE_SECONDS), decision, "test")
+
+    def decide_by(self, link: str, decision: str) -> httpx.Response:
+        """Follow that link, and decide."""
+        return self.approver.decide(link, decision, "test")
 
     def execution(self, execution_id: str) -> Execution:
         """The execution as the table has it."""
@@ -165,6 +169,35 @@ class Operator:
         asked = {"TableName": self.outputs["StateTableName"], "KeyConditionExpression": "pk = :pk", "ExpressionAttributeValues": pk}
         found = [item for page in pages.paginate(**asked, ConsistentRead=True) for item in page["Items"]]
         return [item for item in found if not item["sk"]["S"].startswith(("NOTE#", "CHANNEL#"))]
+
+    def waits_since(self, execution_id: str, seconds: float) -> None:
+        """Let the approval have been waited for so many seconds, of which it has as many more left as before, and run the sweep."""
+        dynamodb, approval = self.cloud.client("dynamodb"), self.table.approval(execution_id)
+        assert approval is not None
+        opened = MomentAttribute().serialize(utc_now() - timedelta(seconds=seconds))
+        dynamodb.update_item(
+            TableName=self.outputs["StateTableName"],
+            Key={"pk": {"S": f"EXEC#{execution_id}"}, "sk": {"S": "APPR"}},
+            UpdateExpression="SET opened_at = :opened",
+            ExpressionAttributeValues={":opened": {"S": opened}},
+        )
+        self.overdue(execution_id)
+        self.sweep()
+
+    def all_that_left(self, execution_id: str) -> Iterator[tuple[str, str]]:
+        """What left the backend about an execution, by where it is: events, logs, what passed the gateway, mails, and what drctl says."""
+        yield "events", "\n".join(entry.detail for entry in self.table.timeline(execution_id))
+        yield "journal", self.cloud.journal.read_text()
+        yield "mails", repr(mails.sent(self.cloud))
+        logs = self.cloud.client("logs")
+        for group in logs.get_paginator("describe_log_groups").paginate():
+            for name in (one["logGroupName"] for one in group["logGroups"]):
+                pages = logs.get_paginator("filter_log_events").paginate(logGroupName=name)
+                yield name, "\n".join(event["message"] for page in pages for event in page["events"])
+        for command in (("status",), ("approvals", "show"), ("report",), ("timeline",), ("calls",)):
+            shown = drctl(*command, execution_id)
+            assert shown.stdout, shown.stderr
+            yield f"drctl {' '.join(command)}", shown.stdout + shown.stderr
 
     def quiet(self) -> None:
         """Wait until every function has handled what was sent to it."""

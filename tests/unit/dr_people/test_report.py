@@ -8,11 +8,12 @@ import pytest
 from pydantic import ValidationError
 
 from dr_core.records import ExecutionStatus
+from dr_core.triggers import Asked, Vote
 from dr_people.report import Report, TimeSplit
 from dr_people.report_building import report_of
 from dr_people.report_rendering import as_html, as_json, as_markdown
 from dr_people.time_split import Kind
-from tests.support.desk import DONE, ID, T0, Desk
+from tests.support.desk import DONE, ID, SHA, T0, Desk
 from tests.support.recovery import CACHE, DATABASE, EVIL, WEB, called, halted, recovered, wait
 
 
@@ -203,3 +204,27 @@ def test_the_recovery_time_is_held_against_its_target(desk: Desk, target: int, m
     assert [one.kind for one in report.deviations] == ([] if met else ["TARGET_MISSED"])
     told = [json.loads(one.detail) for one in desk.table.timeline(ID) if one.detail_type == "RTO Missed"]
     assert [one["elapsedSeconds"] for one in told] == ([] if met else [90])
+
+
+def test_it_names_every_approval_and_who_was_late(desk: Desk) -> None:
+    desk.request([("database", "AuroraMySQL")], [("records", "R53Record")], ask_before=(2,))
+    wait(desk, 40)
+    desk.approve()
+    desk.begin("0001-001", DONE)
+    desk.move(Asked(("topic",)))
+    wait(desk, 2000)
+    desk.move(Vote(True, "bob", "the database is fine", SHA))
+    desk.begin("0002-001", DONE)
+    report = made(desk)
+    assert report.status == ExecutionStatus.SUCCEEDED and report.approval
+    assert (report.approval.layer, report.approval.approver, report.approval.waited_ms) == (0, "ann", 40_000)
+    (before,) = report.layer_approvals
+    assert (before.layer, before.approver, before.reason, before.waited_ms) == (2, "bob", "the database is fine", 2_000_000)
+    assert [(one.kind, one.words) for one in report.deviations] == [
+        ("LATE_APPROVAL", "before layer 2: APPROVED after 33 min 20 s of the 1 h 0 min allowed")
+    ]
+    page, text = as_html(report), as_markdown(report)
+    assert "<h3>Before layer 2</h3>" in page and "### Before layer 2\n\n- APPROVED by bob: the database is fine" in text
+    for shown in (page, text):
+        decided = shown.partition("Who decided")[2]
+        assert decided.index("APPROVED by ann") < decided.index("efore layer 2") < decided.index("APPROVED by bob")

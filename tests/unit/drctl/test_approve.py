@@ -1,6 +1,7 @@
 """`drctl approve` and `drctl reject`, against the real page: only its POST decides."""
 
 from datetime import timedelta
+from typing import Any
 
 import boto3
 import httpx
@@ -9,7 +10,7 @@ from typer.testing import CliRunner
 
 from dr_core.approvals import link_for
 from dr_core.links import LinkSigner
-from dr_core.records import Approval, ApprovalStatus
+from dr_core.records import Approval, ApprovalStatus, Approver
 from dr_core.state import Refusal
 from drctl.app import app
 from drctl.cloud import Cloud
@@ -107,3 +108,63 @@ def test_a_page_that_does_not_answer_is_a_failure(desk: Desk) -> None:
     result = CliRunner().invoke(app, ["approve", f"{PAGE}?token=x", "--approver", "ann"], obj=cloud)
     assert result.exit_code == 1
     assert result.stderr == "drctl: the approval page at page.example does not answer: Connection refused\n"
+
+
+# --- signed ---
+
+OLGA, ANN = "arn:aws:sts::123456789012:assumed-role/operator/olga", "arn:aws:sts::123456789012:assumed-role/operator/ann"
+TWO: dict[str, Any] = {"quorum": 2, "approvers": (Approver("olga", principal=OLGA), Approver("ann", principal=ANN))}
+
+
+def test_a_signed_vote_is_who_signed_it(desk: Desk) -> None:
+    requested(desk)
+    desk.take_signed(ANN)
+    result = desk.run("approve", ID, "--reason", "seen")
+    assert result.exit_code == 0, result.output
+    assert result.stdout.splitlines()[-1] == f"approved as {ANN}" and "Undoing " in result.stdout
+    assert [(one.approver, one.channel, one.break_glass) for one in approval(desk).votes] == [(ANN, "iam", False)]
+
+
+def test_break_glass_needs_nobody_else_and_says_loudly_what_it_is(desk: Desk) -> None:
+    desk.request([("database-tier", "AuroraMySQL")], **TWO)
+    desk.take_signed(OLGA, break_glass=OLGA)
+    refused = desk.run("approve", ID, "--reason", "nobody answers")
+    assert refused.exit_code == 1 and "olga asked for this, and may reject it but not approve it" in refused.stderr
+    result = desk.run("approve", ID, "--reason", "nobody answers", "--break-glass")
+    assert result.exit_code == 0, result.output
+    assert "Quorum and four eyes were bypassed. The event Approval Bypassed and an alarm tell so, with your name." in result.stdout
+    assert approval(desk).status is ApprovalStatus.APPROVED
+    assert [(one.approver, one.reason, one.break_glass) for one in approval(desk).votes] == [("olga", "nobody answers", True)]
+    assert [one.detail_type for one in desk.table.timeline(ID)][-3:] == ["Vote Recorded", "Approval Bypassed", "Approval Granted"]
+
+
+def test_break_glass_of_who_is_not_listed_decides_nothing_and_takes_no_other_way(desk: Desk) -> None:
+    desk.request([("database-tier", "AuroraMySQL")], **TWO)
+    desk.take_signed(ANN, break_glass=OLGA)
+    result = desk.run("approve", ID, "--reason", "nobody answers", "--break-glass")
+    assert result.exit_code == 2
+    assert "nothing was decided: its RequestUrl answers 403" in result.stderr and "BreakGlassPrincipals" in result.stderr
+    assert approval(desk).votes == () and desk.posts == []
+
+
+@pytest.mark.parametrize(
+    ("options", "why"),
+    [
+        (("--break-glass",), "break-glass needs a reason"),
+        (("--break-glass", "--reason", " "), "break-glass needs a reason"),
+        (("--break-glass", "--reason", "x", "--approver", "ann"), "signed with your own credentials"),
+    ],
+)
+def test_break_glass_needs_a_reason_and_ones_own_credentials(desk: Desk, options: tuple[str, ...], why: str) -> None:
+    requested(desk)
+    desk.take_signed(OLGA, break_glass=OLGA)
+    result = desk.run("approve", ID, *options)
+    assert result.exit_code == 2 and why in result.stderr
+    assert approval(desk).votes == ()
+
+
+def test_break_glass_is_not_by_link_and_not_to_reject(desk: Desk) -> None:
+    link = requested(desk)
+    assert desk.run("approve", link, "--break-glass", "--reason", "x").exit_code == 2
+    assert desk.run("reject", ID, "--break-glass", "--reason", "x").exit_code == 2
+    assert approval(desk).votes == () and desk.posts == []

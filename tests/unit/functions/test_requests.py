@@ -407,6 +407,23 @@ def test_request_approval_before_a_layer_says_which(function: Functions, before_
     assert (first.task_token, second.task_token, second.asked_at) == ("the-token", "second", T0)
 
 
+@pytest.mark.usefixtures("_secret")
+def test_an_old_link_says_that_its_request_is_decided_and_shows_no_other(function: Functions, before_layer: Cloud) -> None:
+    before_layer.answer("sns", "Publish", {"MessageId": "1"}, status=200)
+    function("request_approval").invoke({"executionId": ID, "layer": 2, "taskToken": "second"})
+    stored = before_layer.items()
+    for method in ("GET", "POST"):
+        answer = function("decide_approval").invoke(visit(method))  # of the execution's own request
+        assert answer["statusCode"] == 410 and "<form" not in answer["body"] and "cookies" not in answer
+        said = "The request that this link was made for is APPROVED by ann. ACTIVATE of shop waits before layer 2"
+        assert said in answer["body"] and "that request has a link of its own" in answer["body"]
+    assert before_layer.items() == stored
+    (call,) = before_layer.made("Publish")
+    link = next(line for line in call.parameters["Message"].splitlines() if line.startswith(PAGE))
+    own = function("decide_approval").invoke(visit("GET", queryStringParameters={"token": link.partition("token=")[2]}))
+    assert own["statusCode"] == 200 and "<form" in own["body"] and "before layer 2" in own["body"]
+
+
 def test_what_is_left_of_the_first_wait_leaves_the_layers_approval_alone(function: Functions, before_layer: Cloud) -> None:
     stored = before_layer.items()
     function("request_approval").invoke({"executionId": ID, "taskToken": "late"})

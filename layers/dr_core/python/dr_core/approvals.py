@@ -4,7 +4,7 @@ import hashlib
 import re
 import secrets
 from base64 import b64decode
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import cache
@@ -19,7 +19,7 @@ from dr_core.commands import NotAllowedError
 from dr_core.links import BadLinkError, FormToken, LinkSigner, LinkToken
 from dr_core.observability import logger
 from dr_core.phases import Phase
-from dr_core.records import Approval, ApprovalStatus, Execution
+from dr_core.records import Approval, ApprovalStatus, Execution, ExecutionStatus
 from dr_core.secret_store import Secret
 from dr_core.settings import setting
 from dr_core.state import Once, Table
@@ -110,6 +110,8 @@ def respond(
     if state is None or approval is None:
         return Response(404, "Not found", "There is no such execution.")
     execution = state.execution
+    if approval.layer and token.plan_sha256 != (approval.plan_sha256 or ""):
+        return _outdated(execution, approval, token, table.approvals(execution.id))
     if method == "POST":
         return _decide(event, execution, approval, token, form, Votes(table, clock, read_manifest), signer, page_url)
     browser = _browser(event) or secrets.token_urlsafe(24)
@@ -124,6 +126,20 @@ def respond(
         confirm=execution.application if execution.phase in _TYPED else "",
         cookie=f"{_COOKIE}={browser}; Path=/; HttpOnly; SameSite=Strict; Max-Age={_FORM_SECONDS}{secure}",
     )
+
+
+def _outdated(execution: Execution, approval: Approval, token: LinkToken, approvals: Sequence[Approval]) -> Response:
+    """The link is for a request before that of a layer: it says so, and shows nothing that it cannot decide."""
+    meant = next((one for one in approvals if one.layer < approval.layer and (one.plan_sha256 or "") == token.plan_sha256), None)
+    by = f" by {meant.approver}" if meant and meant.approver else ""
+    became = f"is {meant.status}{by}" if meant else "is decided"
+    waits = approval.status is ApprovalStatus.PENDING and execution.status is ExecutionStatus.PENDING_APPROVAL
+    now = "waits" if waits else "has waited"
+    what = f"{execution.phase} of {execution.application}"
+    message = (
+        f"The request that this link was made for {became}. {what} {now} before layer {approval.layer}: that request has a link of its own."
+    )
+    return Response(410, "This request is decided", message)
 
 
 def _decide(

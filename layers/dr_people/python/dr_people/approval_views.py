@@ -111,8 +111,19 @@ def mail(context: ApprovalContext, link: str, recipient: str = "", *, share: int
     return subject, text(context, link, urgent), html
 
 
-def text(context: ApprovalContext, link: str = "", urgent: str = "") -> str:
-    """The request as plain text: the mail's, and the terminal's without a link. `urgent`: what stands above all else."""
+def whole_text(context: ApprovalContext) -> str:
+    """The request as plain text with nothing left out, the parameters of the calls included: the terminal's."""
+    values = {
+        "context": context,
+        "facts": context.facts(),
+        "findings": [f"  {one.severity:<8}{one.words()}" for one in context.findings],
+        "steps": ["\n".join((*_text_step(step), *_text_calls(step))) for step in context.steps],
+    }
+    return render("approval.txt.j2", **values, link="", urgent="", further_findings=0, further_steps=0)
+
+
+def text(context: ApprovalContext, link: str, urgent: str = "") -> str:
+    """The request as the plain text of a mail. `urgent`: what stands above all else."""
     findings, _ = fitting([f"  {one.severity:<8}{one.words()}" for one in context.findings[:_FINDINGS_IN_MAIL]], _FOR_FINDINGS)
     values = {
         "context": context,
@@ -134,6 +145,17 @@ def _text_step(step: Step) -> Iterator[str]:
     yield f"    {_said(step)}"
     if step.note:
         yield f"    note: {step.note}"
+
+
+def _text_calls(step: Step) -> Iterator[str]:
+    for call in step.calls:
+        yield f"      {call.action} in {call.region} {one_line(in_short(call.parameters), _LONGEST_PARAMETERS)}"
+    if step.call_count > len(step.calls):
+        yield f"      and {plural(step.call_count - len(step.calls), 'further call')}, of which there was no room to keep the parameters"
+    if step.may_also_call:
+        yield f"      may also call: {step.may_also_call}"
+    if step.lag_seconds is not None:
+        yield f"      {seconds(step.lag_seconds)} of data not yet replicated"
 
 
 def _said(step: Step) -> str:

@@ -52,8 +52,9 @@ class Ballot(_Part):
 
 
 class Approval(_Part):
-    """Who decided, and how long it took from the request for a decision."""
+    """Who decided, and how long it took from the request for a decision. `layer`: the one that waited for it; 0 for the execution."""
 
+    layer: int = 0
     status: str
     approver: str | None
     reason: str
@@ -227,6 +228,7 @@ class Report(_Part):
     ended_at: datetime | None
     request: Request
     approval: Approval | None
+    layer_approvals: tuple[Approval, ...] = ()
     recovery: Recovery
     data_loss: tuple[DataLoss, ...]
     time: TimeSplit

@@ -84,7 +84,8 @@ def build(snapshot: Snapshot, journal: Journal, past: Sequence[PastRun]) -> Repo
         started_at=execution.started_at,
         ended_at=execution.ended_at,
         request=_request(snapshot),
-        approval=_approval(snapshot.approval),
+        approval=next((_approval(one) for one in snapshot.approvals if not one.layer), None),
+        layer_approvals=tuple(_approval(one) for one in snapshot.approvals if one.layer),
         recovery=recovery,
         data_loss=losses,
         time=_split(path, execution.started_at, as_of),
@@ -151,10 +152,9 @@ def _request(snapshot: Snapshot) -> Request:
     )
 
 
-def _approval(approval: records.Approval | None) -> Approval | None:
-    if approval is None:
-        return None
+def _approval(approval: records.Approval) -> Approval:
     return Approval(
+        layer=approval.layer,
         status=approval.status,
         approver=approval.approver,
         reason=approval.reason,

@@ -23,7 +23,7 @@ def deviations(
         *_of_events(snapshot.timeline),
         *_stops(snapshot.timeline, as_of),
         *_of_calls(calls),
-        *_of_approval(snapshot.approval),
+        *(late for one in snapshot.approvals for late in _of_approval(one)),
         *_of_lag(snapshot.timeline, losses),
     ]
     if recovery.met is False and recovery.measured_ms is not None and recovery.target_ms is not None:
@@ -91,12 +91,13 @@ def _of_calls(calls: Sequence[Call]) -> Iterator[Deviation]:
             yield Deviation(at=datetime.fromisoformat(call.at), kind="CALL_FAILED", subject=call.resource_name, words=words)
 
 
-def _of_approval(approval: Approval | None) -> Iterator[Deviation]:
-    if approval is None or approval.asked_at is None or approval.decided_at is None:
+def _of_approval(approval: Approval) -> Iterator[Deviation]:
+    if approval.asked_at is None or approval.decided_at is None:
         return
     waited, allowed = approval.decided_at - approval.asked_at, approval.expires_at - approval.asked_at
     if waited > allowed * _LATE:
-        words = f"{approval.status} after {duration(waited.total_seconds())} of the {duration(allowed.total_seconds())} allowed"
+        before = f"before layer {approval.layer}: " if approval.layer else ""
+        words = f"{before}{approval.status} after {duration(waited.total_seconds())} of the {duration(allowed.total_seconds())} allowed"
         yield Deviation(at=approval.decided_at, kind="LATE_APPROVAL", subject="", words=words)
 
 

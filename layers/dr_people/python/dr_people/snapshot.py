@@ -22,7 +22,10 @@ ENDED_BADLY = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """An execution with its approval, all its layers and resources, its events so far, and what preflight reported, as read at `now`."""
+    """An execution with its approval, all its layers and resources, its events so far, and what preflight reported, as read at `now`.
+
+    `approval` is the last one that people were to decide on, `approvals` are all of them, in order.
+    """
 
     execution: Execution
     approval: Approval | None
@@ -31,6 +34,7 @@ class Snapshot:
     timeline: tuple[Happening, ...]
     preflight: tuple[Mapping[str, Any], ...]
     now: datetime
+    approvals: tuple[Approval, ...] = ()
 
     @property
     def elapsed_seconds(self) -> float:
@@ -52,12 +56,14 @@ class Snapshot:
 def read(table: Table, state: State, now: datetime) -> Snapshot:
     """The rest of what there is to know of an execution just loaded."""
     execution_id = state.execution.id
+    approvals = tuple(one for one in table.approvals(execution_id) if one.opened_at is not None or not one.layer)
     return Snapshot(
         execution=state.execution,
-        approval=table.approval(execution_id),
+        approval=approvals[-1] if approvals else None,
         layers=state.layers,
         resources=table.resources(execution_id),
         timeline=tuple(happening(entry) for entry in table.timeline(execution_id)),
         preflight=tuple(table.preflights(execution_id)),
         now=now,
+        approvals=approvals,
     )
