@@ -8,7 +8,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
-from dr_core.approvals import link_for, respond
+from dr_core.approvals import SignIn, link_for, respond
 from dr_core.items import EXECUTION_SK, ExecutionItem
 from dr_core.links import LinkSigner
 from dr_core.records import Approval, ExecutionStatus, Resource
@@ -71,6 +71,7 @@ class Site:
 
     def __init__(self, cloud: Cloud, address: str) -> None:
         self.cloud, self.address = cloud, address
+        self.sign_in: SignIn | None = None
         self.asked: list[str] = []
         self.origins: list[str | None] = []
 
@@ -90,6 +91,7 @@ def served(cloud: Cloud) -> Iterator[Site]:
             parts = urlsplit(self.path)
             body = self.rfile.read(int(self.headers.get("Content-Length") or 0)).decode()
             event = {
+                "rawPath": parts.path,
                 "requestContext": {"http": {"method": self.command}, "domainName": self.headers["Host"]},
                 "headers": {name.lower(): value for name, value in self.headers.items()},
                 "queryStringParameters": dict(parse_qsl(parts.query)),
@@ -97,10 +99,11 @@ def served(cloud: Cloud) -> Iterator[Site]:
             }
             site.asked.append(self.command)
             site.origins += [self.headers.get("Origin")] if self.command == "POST" else []
-            if parts.path != "/":  # such as /favicon.ico
+            if parts.path not in ("/", "/sign-in", "/signed-in"):  # such as /favicon.ico
                 self.send_error(404)
                 return
-            said: Any = approval_views.answer(respond(event, cloud.table, SIGNER, cloud.clock, page_url=site.address), cloud.table)
+            response = respond(event, cloud.table, SIGNER, cloud.clock, page_url=site.address, sign_in=site.sign_in)
+            said: Any = approval_views.answer(response, cloud.table)
             self.send_response(said["statusCode"])
             for name, value in said["headers"].items():
                 self.send_header(name, value)

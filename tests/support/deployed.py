@@ -33,6 +33,8 @@ _STANDS_FOR = {
     "SlackSecret.Id": SLACK_SECRET_NAME,
     "SlackChannel": "-",
     "MailSender": "-",
+    "OidcIssuer": "-",
+    "OidcSecret.Id": "the-oidc-secret",
     "ApprovalStateMachine": MACHINE,
     "DecideApprovalFunctionUrl.FunctionUrl": PAGE,
     "AWS::AccountId": ACCOUNT,

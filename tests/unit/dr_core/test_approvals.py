@@ -73,8 +73,8 @@ class Page:
     def open(self, token: str = TOKEN) -> str:
         """Open the link: keeps the cookie, and gives the form's nonce."""
         shown = respond(self.event("GET", token), self.cloud.table, SIGNER, self.cloud.clock)
-        if shown.cookie:
-            self.cookies = ["other=1", shown.cookie.partition(";")[0]]
+        if shown.cookies:
+            self.cookies = ["other=1", shown.cookies[0].partition(";")[0]]
         return shown.nonce
 
     def post(self, **form: str) -> Shown:
@@ -300,10 +300,10 @@ def test_a_form_of_another_site_decides_nothing(page: Page) -> None:
 def test_a_page_behind_an_address_of_its_own(page: Page) -> None:
     event = page.event("GET")
     shown = respond(event, page.cloud.table, SIGNER, page.cloud.clock, page_url="https://approve.example/x")
-    assert "; Secure" in shown.cookie and "SameSite=Strict" in shown.cookie and "HttpOnly" in shown.cookie
+    assert "; Secure" in shown.cookies[0] and "SameSite=Strict" in shown.cookies[0] and "HttpOnly" in shown.cookies[0]
     local = respond(event, page.cloud.table, SIGNER, page.cloud.clock, page_url="http://127.0.0.1:4566/x")
-    assert "Secure" not in local.cookie, "a browser would not send it back"
-    page.headers, page.cookies = {"origin": "https://approve.example"}, [shown.cookie.partition(";")[0]]
+    assert "Secure" not in local.cookies[0], "a browser would not send it back"
+    page.headers, page.cookies = {"origin": "https://approve.example"}, [shown.cookies[0].partition(";")[0]]
     form = {"token": TOKEN, "nonce": shown.nonce, "confirmation": "shop", "decision": "approve", "approver": "ann"}
     sent = page.event("POST", body=urlencode(form))
     assert respond(sent, page.cloud.table, SIGNER, page.cloud.clock).status == 403

@@ -105,6 +105,17 @@ class LinkSigner:
             raise BadLinkError("this page has been open for too long: open the link again")
         return token
 
+    def seal(self, purpose: str, body: Mapping[str, str], expires_at: datetime) -> str:
+        """A note of ours for a browser to keep, signed for `purpose`: whoever has the browser can read it, and nobody can make one."""
+        return self._sign(f"note-{purpose}", {**body, "exp": text(expires_at)})
+
+    def unseal(self, purpose: str, sealed: str, now: datetime) -> dict[str, str]:
+        """What was sealed for `purpose`. Raises BadLinkError."""
+        body = self._read(f"note-{purpose}", sealed)
+        if now >= _moment(body["exp"]):
+            raise BadLinkError("this has been kept for too long: open the link again")
+        return {name: str(value) for name, value in body.items() if name != "exp"}
+
     def _sign(self, purpose: str, body: Mapping[str, object]) -> str:
         signed = _serializer(self._current, self._keys[self._current], purpose).dumps(body)
         return f"{self._current}.{signed if isinstance(signed, str) else signed.decode()}"

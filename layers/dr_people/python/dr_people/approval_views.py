@@ -42,11 +42,13 @@ _STYLE = re.compile("<style>(.*?)</style>", re.DOTALL)
 
 def answer(response: Response, table: Table) -> dict[str, object]:
     """What the page says, in the shape that a Lambda function URL takes. Reads the request that is shown; writes nothing."""
+    cookies = {"cookies": list(response.cookies)} if response.cookies else {}
+    if response.location:
+        return {"statusCode": response.status, "headers": {**_HEADERS, "Location": response.location}, "body": "", **cookies}
     context = load_context(table, response.execution_id) if response.signed else None
     html = page(context, response) if context else render("notice.html.j2", title=response.title, message=response.message)
     styles = " ".join(f"'sha256-{b64encode(sha256(style.encode()).digest()).decode()}'" for style in _STYLE.findall(html))
     headers = {**_HEADERS, "Content-Security-Policy": _POLICY.format(styles=styles)}
-    cookies = {"cookies": [response.cookie]} if response.cookie else {}
     return {"statusCode": response.status, "headers": headers, "body": html, **cookies}
 
 
