@@ -84,7 +84,8 @@ def test_regions_of_every_partition(region: str) -> None:
                 (
                     "owner",
                     "unknown key",
-                    "known here: $schema, application, regions, notifications, preflight, approvers, approval, homeRegion, rtoSeconds",
+                    "known here: $schema, application, regions, notifications, preflight, approvers, approval, "
+                    "bounds, homeRegion, rtoSeconds",
                 ),
             ],
         ),

@@ -326,3 +326,52 @@ def test_away_from_home_one_may_look(desk: Desk, cloud: Cloud) -> None:
     desk.publish({**REGISTERED, "homeRegion": OTHER}, "shop/application.json")
     state = cloud.table.load(desk.take(dryRun=True))
     assert state and state.execution.dry_run
+
+
+BOUNDS = {
+    "accounts": [ACCOUNT],
+    "parameterPaths": ["/shop/"],
+    "exports": ["shop-*"],
+    "arns": [f"arn:aws:ecs:*:{ACCOUNT}:cluster/shop-*"],
+}
+FOREIGN = "999900009999"
+OWN_CLUSTER = f"arn:aws:ecs:us-west-2:{ACCOUNT}:cluster/shop-prod"
+FOREIGN_CLUSTER = f"arn:aws:ecs:us-west-2:{FOREIGN}:cluster/prod"
+OTHERS_CLUSTER = f"arn:aws:ecs:us-west-2:{ACCOUNT}:cluster/bank-prod"
+
+
+@pytest.mark.parametrize(
+    ("malicious", "key", "what"),
+    [
+        ({"AccountId": FOREIGN}, "AccountId", f"{FOREIGN} is none of the application's accounts"),
+        ({"EcsClusterName": FOREIGN_CLUSTER}, "EcsClusterName", f"{FOREIGN_CLUSTER} is of {FOREIGN}, none of the application's accounts"),
+        ({"EcsClusterName": OTHERS_CLUSTER}, "EcsClusterName", f"{OTHERS_CLUSTER} is none of the application's ARNs"),
+        ({"EcsClusterName": "resolve:ssm:/bank/cluster"}, "EcsClusterName", "below none of the application's parameter paths"),
+        ({"EcsClusterName": "resolve:ssm:/shop:3"}, "EcsClusterName", "below none of the application's parameter paths"),
+        ({"EcsClusterName": "!Import bank-cluster"}, "EcsClusterName", "bank-cluster is none of the application's exports"),
+    ],
+)
+def test_a_manifest_beyond_its_applications_bounds_is_refused_before_any_call(
+    desk: Desk, cloud: Cloud, malicious: dict[str, str], key: str, what: str
+) -> None:
+    desk.publish({**REGISTERED, "bounds": BOUNDS}, "shop/application.json")
+    desk.publish(manifest(service("web", EcsClusterName=OWN_CLUSTER), service("api", **malicious)))
+    (problem,) = desk.refusal().problems
+    assert problem.startswith("shop/Instantiate.json, layer 1, resource api, key ") and key in problem and what in problem
+    assert "shop/application.json" in problem, "which says where the bounds are"
+    assert {call.service for call in cloud.calls} <= {"s3", "dynamodb"}, "nobody was asked for anything: no session, no parameter"
+
+
+def test_what_a_reference_stands_for_is_held_against_the_bounds_too(desk: Desk, cloud: Cloud) -> None:
+    boto3.client("ssm").put_parameter(Name="/shop/cluster", Value=FOREIGN_CLUSTER, Type="String")
+    desk.publish({**REGISTERED, "bounds": BOUNDS}, "shop/application.json")
+    desk.publish(manifest(service("api", EcsClusterName="resolve:ssm:/shop/cluster")))
+    (problem,) = desk.refusal().problems
+    assert "none of the application's accounts" in problem
+
+
+def test_a_manifest_within_its_bounds_is_taken(desk: Desk, cloud: Cloud) -> None:
+    boto3.client("ssm").put_parameter(Name="/shop/cluster", Value=OWN_CLUSTER, Type="String")
+    desk.publish({**REGISTERED, "bounds": BOUNDS}, "shop/application.json")
+    desk.publish(manifest(service("api", EcsClusterName="resolve:ssm:/shop/cluster"), service("web", AccountId=ACCOUNT)))
+    assert cloud.table.load(desk.take())

@@ -100,6 +100,31 @@ class Notifications(_Model):
     )
 
 
+class Bounds(_Model):
+    """What an application's manifests may name. What is outside is refused before anything is called."""
+
+    accounts: tuple[Annotated[str, StringConstraints(pattern=r"^\d{12}$")], ...] = Field(
+        min_length=1, max_length=50, description='such as ["222222222222"]: the accounts that they may act in, and that ARNs may be of'
+    )
+    parameter_paths: tuple[Annotated[str, StringConstraints(pattern=r"^/[A-Za-z0-9_./-]+/$", max_length=512)], ...] | None = Field(
+        None,
+        alias="parameterPaths",
+        max_length=50,
+        description='such as ["/erp/"]: SSM parameters may be read below these paths; without it, any, and with [], none',
+    )
+    exports: tuple[Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9:*?-]+$", max_length=255)], ...] | None = Field(
+        None,
+        max_length=50,
+        description='such as ["erp-*"]: CloudFormation exports that they may name, * for any characters; without it, any',
+    )
+    arns: tuple[Annotated[str, StringConstraints(pattern=r"^arn:[^\s]+$", max_length=512)], ...] | None = Field(
+        None,
+        max_length=100,
+        description='such as ["arn:aws:rds:*:222222222222:cluster:erp-*"]: ARNs that they may name, * for any characters; '
+        "without it, any of the accounts",
+    )
+
+
 class Application(_Model):
     """An application, as it is registered."""
 
@@ -113,6 +138,7 @@ class Application(_Model):
     approvers: tuple[Person, ...] = Field((), max_length=50, description='such as [{"name": "ann", "email": "ann@example.com"}]')
     approval: dict[Phase, PhaseApproval] = Field({}, description='such as {"ACTIVATE": {"quorum": 2, "approvers": ["ann", "bob"]}}')
 
+    bounds: Bounds | None = Field(None, description='such as {"accounts": ["222222222222"], "parameterPaths": ["/erp/"]}; without it, none')
     home_region: Region | None = Field(
         None, alias="homeRegion", description="the Region whose stack takes its requests; without it, whichever is asked"
     )

@@ -57,6 +57,18 @@ def _parsed(text: str) -> _Reference | None:
     return None
 
 
+def parameter_name(text: str) -> str | None:
+    """The SSM parameter to which the text refers, without a version; None where it does not."""
+    found = _parsed(text)
+    return found.parameter.partition(":")[0] if found and found.parameter else None
+
+
+def export_name(text: str) -> str | None:
+    """The CloudFormation export to which the text refers; None where it does not."""
+    found = _parsed(text)
+    return found.export if found and found.export else None
+
+
 def resembles_reference(value: object) -> bool:
     """Whether the value is a reference, or looks like one that is misspelt."""
     return isinstance(value, str) and _LOOKALIKE.match(value.strip()) is not None

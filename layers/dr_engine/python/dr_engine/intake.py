@@ -5,12 +5,12 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from functools import cache
+from functools import cache, partial
 from typing import TYPE_CHECKING
 
 import boto3
 
-from dr_core.application import FILE_NAME, Application, read_application
+from dr_core.application import FILE_NAME, Application, Bounds, read_application
 from dr_core.errors import InvalidInputError, Problem
 from dr_core.events import ExecutionRequested, Incoming, execution_id, printable
 from dr_core.observability import logger
@@ -20,7 +20,8 @@ from dr_core.references import REFERENCE_ACTIONS, Resolver
 from dr_core.settings import setting
 from dr_core.state import LockedError, Refusal, Table, table
 from dr_core.target import TargetAccess, target_access
-from dr_engine.plan import Plan, check_manifest, plan, refuse_drill
+from dr_engine.bounds import outside
+from dr_engine.plan import Plan, check_manifest, plan, refuse_drill, refuse_outside
 from dr_modules.base import modules
 
 if TYPE_CHECKING:
@@ -81,7 +82,7 @@ class Intake:
         registered = self._registered(request)
         body, version_id = self._manifest(request)
         quorum, approvers = registered.who_decides(request.phase) if registered else (1, ())
-        planned = self._plan(identity, request, body)
+        planned = self._plan(identity, request, body, registered.bounds if registered else None)
         digest = hashlib.sha256(body).hexdigest()
         expires_at = now + timedelta(seconds=self.approval_seconds)
         execution = Execution(
@@ -161,8 +162,12 @@ class Intake:
             return None
         return answer["Body"].read(), answer.get("VersionId", "")
 
-    def _plan(self, identity: str, request: ExecutionRequested, body: bytes) -> Plan:
-        """The layers and resources, references resolved in their accounts. Raises InvalidInputError with every problem."""
+    def _plan(self, identity: str, request: ExecutionRequested, body: bytes, bounds: Bounds | None) -> Plan:
+        """The layers and resources, references resolved in their accounts. Raises InvalidInputError with every problem.
+
+        What is outside of the application's bounds is refused before anything is called.
+        """
+        within = partial(outside, bounds, f"{request.application}/{FILE_NAME}") if bounds else None
 
         def open_client(account: str, service: str) -> object:
             target = self.access.open(account, request.target_region, request.source_region, identity, REFERENCE_ACTIONS)
@@ -171,8 +176,10 @@ class Intake:
         manifest = check_manifest(body, request.manifest_key, request.application, request.phase, modules())
         if request.mode is Mode.DRILL:
             refuse_drill(manifest, request.manifest_key, request.phase, modules())
+        if within:
+            refuse_outside(manifest, request.manifest_key, within, self.account)
         resolver = Resolver(open_client, request.target_region)
-        return plan(manifest, request.manifest_key, request.phase, modules(), resolver, self.account, self.approval_seconds)
+        return plan(manifest, request.manifest_key, request.phase, modules(), resolver, self.account, self.approval_seconds, within)
 
 
 @cache

@@ -1,7 +1,7 @@
 """From a manifest to what an execution runs: every resource is held against its module before anything is touched."""
 
 import json
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from types import UnionType
 from typing import Annotated, Any, Union, get_args, get_origin
@@ -20,6 +20,8 @@ from dr_core.references import Resolver, holds_reference, misspelt_references, r
 from dr_modules.base import DRModule
 
 Modules = Mapping[str, type[DRModule[Any]]]
+Within = Callable[[str, object], list[Finding]]
+"""Says what of an account and a resource's parameters is outside of an application's bounds."""
 
 # What people call the technologies, where the module's own name is not near.
 _SYNONYMS = {
@@ -75,14 +77,33 @@ def validate(manifest: Manifest, file: str, phase: Phase, modules: Modules) -> l
     ]
 
 
+def refuse_outside(manifest: Manifest, file: str, within: Within, own_account: str) -> None:
+    """Raise InvalidInputError, naming all that is outside of the application's bounds as far as the manifest itself shows it."""
+    found = [
+        problem(file, str(layer.number), shown(resource.name), each)
+        for layer in manifest.layers
+        for resource in layer.resources
+        for each in within(resource.account or own_account, resource.parameters)
+    ]
+    if found:
+        raise InvalidInputError(at_most(found))
+
+
 def plan(
-    manifest: Manifest, file: str, phase: Phase, modules: Modules, resolver: Resolver, own_account: str, approval_seconds: int
+    manifest: Manifest,
+    file: str,
+    phase: Phase,
+    modules: Modules,
+    resolver: Resolver,
+    own_account: str,
+    approval_seconds: int,
+    within: Within | None = None,
 ) -> Plan:
     """The layers and resources to store, references resolved and parameters validated with what they stand for.
 
     Only references to SecureStrings remain. Resources that name no account are in `own_account`. `approval_seconds`: how long people have
-    to decide before a layer that needs their approval. Raises InvalidInputError with every
-    reference that does not resolve and every parameter that does not fit.
+    to decide before a layer that needs their approval; `within` says what of an account and parameters is outside of the application's
+    bounds. Raises InvalidInputError with every reference that does not resolve and every parameter that does not fit.
     """
     problems: list[Problem] = []
     layers, resources = [], []
@@ -95,6 +116,7 @@ def plan(
             parameters, missing = resolver.resolve(resource.parameters, account)
             found = [Finding(("parameters", *each.path), each.message, each.remedy) for each in missing]
             found += [_with_source(each, resource.parameters) for each in _findings(resource, parameters, phase, modules)]
+            found += [_with_source(each, resource.parameters) for each in (within(account, parameters) if within else ())]
             problems += [problem(file, str(layer.number), shown(resource.name), each) for each in found]
             if not problems:
                 identity = f"{layer.number:04d}-{position:03d}"
