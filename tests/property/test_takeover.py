@@ -1,6 +1,7 @@
 """The home Region is lost at any moment; what has come to the other one is as torn as it may be. It takes over, and all comes to rest."""
 
 import random
+from datetime import timedelta
 
 import pytest
 from hypothesis import given
@@ -8,7 +9,7 @@ from hypothesis import strategies as st
 
 from dr_core.commands import Command, NotAllowedError
 from dr_core.records import Kind, Resource
-from dr_core.takeover import LockHeld, Replica, take_over, tidied
+from dr_core.takeover import LockHeld, Replica, give_up, take_over, tidied
 from tests.property.invariants import Watch, check_layers, check_timers
 from tests.property.scenarios import Scenario, acts, scenarios
 from tests.support.memory_table import SOURCE, TARGET, Key, Lock, MemoryTable, Record, begin
@@ -17,6 +18,7 @@ from tests.support.world import World
 
 ONE, HERE = "e1", SOURCE
 ORDER = Command("takeover", "olga", "the home Region is lost")
+ABANDON = Command("abandon", "olga", "its records have not come")
 
 
 class Lost:
@@ -69,7 +71,7 @@ def replica(table: MemoryTable) -> Replica:
     for region in (SOURCE, TARGET):
         lock = table.records.get(("", Kind.LOCK, region))
         assert lock is None or isinstance(lock, Lock)
-        locks[region] = LockHeld(lock.owner, lock.fence) if lock else None
+        locks[region] = LockHeld(lock.owner, lock.fence, free_at=lock.free_at) if lock else None
     approvals = {one.layer: one for one in table.approvals(ONE)}
     return Replica(table.execution(ONE), table.layers(ONE), table.resources(ONE), approvals, locks)
 
@@ -135,6 +137,28 @@ def test_takeover_of_a_torn_replica_comes_to_rest(scenario: Scenario, seed: int,
     assert table.records == at_rest, "I12, I21"
 
 
+def assert_given_up_for_good(lost: Lost, table: MemoryTable, late: Key, record: Record) -> None:
+    """The execution ends here. What the lost Region had asked for and written comes `late`: nobody acts, and no lock stays for ever."""
+    simulation = Simulation(table, World({}), now=lost.simulation.now, jitter=random.Random(2))
+    assert simulation.commit(ONE, give_up(replica(table), ABANDON, HERE, simulation.now))
+    execution = table.execution(ONE)
+    assert (execution.status, execution.home_region, execution.due_at) == ("ABANDONED", HERE, None)
+    assert execution.fence > lost.table.execution(ONE).fence
+    locks = [lock for region in (SOURCE, TARGET) if isinstance(lock := table.records.get(("", Kind.LOCK, region)), Lock)]
+    assert all(lock.free_at == simulation.now + timedelta(minutes=15) for lock in locks if lock.owner == ONE)
+    with pytest.raises(NotAllowedError):
+        take_over(replica(table), ORDER, HERE, simulation.now)
+    table.records[late] = record
+    simulation.tick(86_400)
+    simulation.run(simulation.sweep())
+    for message in lost.simulation.history:
+        simulation.run(simulation.deliver(message))
+    if isinstance(record, Lock) and record.owner == ONE:
+        assert simulation.commit(ONE, take_over(replica(table), ORDER, HERE, simulation.now))
+        assert table.lock(late[2]).owner is None
+    assert not simulation.world.acts and table.execution(ONE) == execution
+
+
 @pytest.mark.parametrize("missing", ["LAYER", "RESOURCE", "LOCK"])
 @given(scenario=scenarios(acts), seed=st.integers(0, 100_000))
 def test_takeover_without_a_record_is_refused_and_names_it(missing: str, scenario: Scenario, seed: int) -> None:
@@ -143,7 +167,8 @@ def test_takeover_without_a_record_is_refused_and_names_it(missing: str, scenari
     lost = Lost(scenario, chance)
     table = lost.torn(chance, 3)
     keys = [key for key in table.records if key[1] == missing]
-    gone = table.records.pop(chance.choice(keys))
+    late = chance.choice(keys)
+    gone = table.records.pop(late)
     execution = table.execution(ONE)
     if execution.status.is_terminal:
         return
@@ -152,7 +177,10 @@ def test_takeover_without_a_record_is_refused_and_names_it(missing: str, scenari
         move = take_over(replica(table), ORDER, HERE, lost.simulation.now)
     except NotAllowedError as refusal:
         assert expected in str(refusal)
+        assert_given_up_for_good(lost, table, late, gone)
         return
+    with pytest.raises(NotAllowedError, match="it can be taken over"):
+        give_up(replica(table), ABANDON, HERE, lost.simulation.now)
     if missing == "RESOURCE":
         assert isinstance(gone, Resource)
         moved = next(change for change in move.changes if change.kind is Kind.EXECUTION)

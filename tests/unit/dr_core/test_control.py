@@ -312,3 +312,6 @@ def test_what_has_ended_is_not_abandoned_away_from_its_home(cloud: Cloud) -> Non
     take(cloud, command="abandon")
     again = take(cloud, command="abandon", clientToken="t-2")
     assert again and again.outcome == "REFUSED" and "ABANDONED" in again.why
+    over = take(cloud, command="takeover", clientToken="t-3")
+    assert over and over.why == "it has ended: it is ABANDONED"
+    assert cloud.table.locked_by("shop", [HOME, OTHER], cloud.clock()) == {HOME: ID, OTHER: ID}, "nor do its locks come free sooner so"

@@ -341,7 +341,8 @@ class Table:
         if lock is None:
             return None
         other = self.load(lock.owner) if lock.owner and lock.owner != execution.id else None
-        return LockHeld(lock.owner, int(lock.fence), over=other is not None and other.execution.status.is_terminal)
+        over = other is not None and other.execution.status.is_terminal
+        return LockHeld(lock.owner, int(lock.fence), over, lock.free_at)
 
     def _lock(self, application: str, region: str) -> LockItem | None:
         try:

@@ -49,11 +49,12 @@ _STAYS = (ExecutionStatus.PAUSED, ExecutionStatus.CANCELLING)
 
 @dataclass(frozen=True, slots=True)
 class LockHeld:
-    """A lock as it is here. `over`: its owner is known to have ended."""
+    """A lock as it is here. `over`: its owner is known to have ended. `free_at`: its owner was given up, and it comes free by itself."""
 
     owner: str | None
     fence: int
     over: bool = False
+    free_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -256,7 +257,7 @@ def _lock(replica: Replica, region: str, lock: LockHeld | None) -> Change:
 
 def _freed(replica: Replica) -> Iterator[Change]:
     for region, lock in sorted(replica.locks.items()):
-        if lock is not None and lock.owner == replica.execution.id:
+        if lock is not None and lock.owner == replica.execution.id and lock.free_at is None:
             yield Change(Kind.LOCK, region, {"owner": lock.owner, "fence": lock.fence}, {"owner": None})
 
 

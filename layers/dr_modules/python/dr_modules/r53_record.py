@@ -129,7 +129,7 @@ class R53Record(DRModule[R53RecordParameters]):
             message = f"Route 53 changes records through its control plane in {_CONTROL_PLANE} alone, which an outage there takes along"
             remedy = (
                 "use routing controls of the Application Recovery Controller, or failover records with a health check that"
-                f" {self.target.region} can flip; else keep this resource in the last layer and make it bestEffort"
+                f" {self.target.region} can flip; else keep this resource in the last layer, bestEffort and with a timeout"
             )
             yield self.warning("ControlPlaneElsewhere", f"{message}: {remedy}")
         self._wanted(parameters, self._existing(parameters))  # raises where a load balancer or the record set cannot be told
