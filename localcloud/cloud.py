@@ -9,7 +9,7 @@ import json
 import os
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
 from functools import cache
@@ -136,6 +136,10 @@ class LocalCloud:
         The type of a client depends on the service's name, hence Any.
         """
         return _client(self.endpoint_url, service, region, account)
+
+    def tell(self, *events: Mapping[str, object]) -> None:
+        """Have AWS's services say something: events as EventBridge delivers them, on the default bus of their `account` and `region`."""
+        httpx.post(self.endpoint_url + gateway.SERVICE_EVENTS_PATH, json=list(events), timeout=30).raise_for_status()
 
     def environment(self, account: str = CONTROL_ACCOUNT, region: str = STANDBY_REGION) -> dict[str, str]:
         """The variables that point an AWS SDK or the aws CLI at this cloud as the administrator of an account."""

@@ -19,6 +19,7 @@ STACK_NAME: Final = "dr-orchestrator"
 TARGET_ROLE_STACK_NAME: Final = "dr-orchestrator-target"
 TEMPLATE: Final = REPOSITORY / "template.yaml"
 TARGET_ROLE_TEMPLATE: Final = REPOSITORY / "deploy" / "TargetAccountsAssumeRole.yaml"
+FORWARDING_TEMPLATE: Final = REPOSITORY / "deploy" / "ForwardEvents.yaml"
 
 _CAPABILITIES: Final = ("CAPABILITY_IAM", "CAPABILITY_NAMED_IAM", "CAPABILITY_AUTO_EXPAND")
 _STACK_SECONDS: Final = 60.0
@@ -71,10 +72,25 @@ def deploy_target_role(cloud: LocalCloud, account: str, parameters: Mapping[str,
 
     Raises DeploymentError with the reasons that CloudFormation gives.
     """
-    cloudformation = cloud.client("cloudformation", STANDBY_REGION, account)
+    return _deploy_into(cloud, account, STANDBY_REGION, TARGET_ROLE_STACK_NAME, TARGET_ROLE_TEMPLATE, parameters)
+
+
+def deploy_forwarding(cloud: LocalCloud, account: str, region: str, parameters: Mapping[str, str]) -> dict[str, str]:
+    """Deploy the rules that forward AWS's own events from an account and Region; return the stack's outputs.
+
+    Raises DeploymentError with the reasons that CloudFormation gives.
+    """
+    # The emulator names roles after the stack without the Region, and IAM is one for all Regions.
+    return _deploy_into(cloud, account, region, f"dr-orchestrator-events-{region}", FORWARDING_TEMPLATE, parameters)
+
+
+def _deploy_into(
+    cloud: LocalCloud, account: str, region: str, stack_name: str, template: Path, parameters: Mapping[str, str]
+) -> dict[str, str]:
+    cloudformation = cloud.client("cloudformation", region, account)
     request = {
-        "StackName": TARGET_ROLE_STACK_NAME,
-        "TemplateBody": TARGET_ROLE_TEMPLATE.read_text(),
+        "StackName": stack_name,
+        "TemplateBody": template.read_text(),
         "Parameters": [{"ParameterKey": key, "ParameterValue": value} for key, value in parameters.items()],
         "Capabilities": list(_CAPABILITIES),
     }
@@ -86,8 +102,8 @@ def deploy_target_role(cloud: LocalCloud, account: str, parameters: Mapping[str,
         except ClientError as error:
             if "No updates are to be performed" not in str(error):
                 raise
-    _wait(cloudformation, TARGET_ROLE_STACK_NAME)
-    return stack_outputs(cloud, TARGET_ROLE_STACK_NAME, account)
+    _wait(cloudformation, stack_name)
+    return stack_outputs(cloud, stack_name, account, region)
 
 
 def stack_outputs(

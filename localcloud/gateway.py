@@ -38,6 +38,7 @@ from localcloud.wire import Call
 HEALTH_PATH: Final = "/_localcloud/health"
 QUEUES_PATH: Final = "/_localcloud/queues"
 MAILS_PATH: Final = "/_localcloud/mails"
+SERVICE_EVENTS_PATH: Final = "/_localcloud/service-events"  # as in localcloud/emulator/ministack_events.py
 MOTO_SERVICES: Final = frozenset(
     {
         "application-autoscaling",
@@ -135,6 +136,8 @@ class Gateway:
             return await self._forward(request, await request.read(), Backend.MINISTACK, replication.PATH)
         if request.path == MAILS_PATH:
             return await self._forward(request, b"", Backend.MINISTACK, f"/_ministack/ses/messages?account={self._account}")
+        if request.path == SERVICE_EVENTS_PATH:
+            return await self._forward(request, await request.read(), Backend.MINISTACK, SERVICE_EVENTS_PATH)
         if request.path == repeats.PATH:
             return await self._repeats.configure(request)
         if request.path == deliveries.PATH:

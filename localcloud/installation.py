@@ -5,8 +5,8 @@ from pathlib import Path
 from typing import Final
 
 from localcloud import mails
-from localcloud.cloud import CONTROL_ACCOUNT, REPOSITORY, STANDBY_REGION, WORKLOAD_ACCOUNT, LocalCloud
-from localcloud.deployment import STACK_NAME, TEMPLATE, deploy, deploy_target_role, stack_outputs
+from localcloud.cloud import CONTROL_ACCOUNT, PRIMARY_REGION, REPOSITORY, STANDBY_REGION, WORKLOAD_ACCOUNT, LocalCloud
+from localcloud.deployment import STACK_NAME, TEMPLATE, deploy, deploy_forwarding, deploy_target_role, stack_outputs
 
 _EXTERNAL_ID: Final = "local-cloud-external-id"
 SECOND_STACK_NAME: Final = f"{STACK_NAME}-second"
@@ -52,6 +52,7 @@ def deploy_orchestrator(
         "EventArchiveDays": "0",
         "MailSender": mails.SENDER,
         "MailIdentity": mails.SENDER,
+        "SpokeAccounts": WORKLOAD_ACCOUNT,
         **(parameters or {}),
     }
     return deploy(cloud, template=template, stack_name=stack_name, parameters=given, region=region)
@@ -76,10 +77,13 @@ def install_in_two_regions(cloud: LocalCloud, first: str, second: str) -> dict[s
 
 
 def allow(cloud: LocalCloud, *stacks: dict[str, str]) -> None:
-    """Let the orchestrators whose stacks have these outputs work in each account."""
+    """Let the orchestrators whose stacks have these outputs work in each account, and hear of what happens in the applications'."""
     arns = ",".join(outputs["OrchestratorRoleArns"] for outputs in stacks)
     for account in (CONTROL_ACCOUNT, WORKLOAD_ACCOUNT):
         deploy_target_role(cloud, account, {"OrchestratorRoleArns": arns, "ExternalId": _EXTERNAL_ID})
+    buses = dict(zip(("FirstBusArn", "SecondBusArn", "ThirdBusArn"), (outputs["BusArn"] for outputs in stacks), strict=False))
+    for region in (PRIMARY_REGION, STANDBY_REGION):
+        deploy_forwarding(cloud, WORKLOAD_ACCOUNT, region, buses)
 
 
 def publish(cloud: LocalCloud, application: str, directory: Path | None = None) -> None:

@@ -9,7 +9,7 @@ needs the right to the identity that it comes from, and not to all of them.
 
 And SQS's StartMessageMoveTask, which ministack lacks: at once, all that is visible. Checked against ministack 1.5.33.
 
-And the replicas of DynamoDB's global tables: see global_tables.
+And the replicas of DynamoDB's global tables (global_tables), and EventBridge between accounts and Regions (ministack_events).
 """
 
 import json
@@ -19,12 +19,12 @@ from typing import Any
 
 import done_once  # noqa: F401 - it stands beside this file, where hypercorn looks
 import global_tables  # beside this file, as done_once
+import ministack_events
 from ministack import app as server
 from ministack.core import iam_actions
 from ministack.core.iam_evaluator import resolve_caller_identity
 from ministack.core.router import extract_access_key_id
-from ministack.services import eventbridge, lambda_svc, ses_v2, sqs
-from ministack.services.cloudformation import provisioners
+from ministack.services import lambda_svc, ses_v2, sqs
 
 __all__ = ["app"]
 
@@ -67,18 +67,6 @@ def _build_event_with_caller(
     return event
 
 
-def _create_bus_policy(_logical_id: str, properties: dict[str, Any], _stack_name: str) -> tuple[str, dict[str, Any]]:
-    bus, sid = properties["EventBusName"], properties["StatementId"]
-    policy = eventbridge._event_bus_policies.setdefault(bus, {"Version": "2012-10-17", "Statement": []})
-    policy["Statement"] = [*policy["Statement"], {**properties["Statement"], "Sid": sid}]
-    return f"{bus}|{sid}", {}
-
-
-def _delete_bus_policy(physical_id: str, _properties: dict[str, Any]) -> None:
-    bus, _, sid = physical_id.rpartition("|")
-    eventbridge._remove_permission({"EventBusName": bus, "StatementId": sid})
-
-
 def _start_message_move_task(data: dict[str, Any], _url: str) -> dict[str, Any]:
     """Give the messages of a dead-letter queue back to the queues that they came from, as new ones."""
     arn = data.get("SourceArn", "")
@@ -115,11 +103,11 @@ def _ses_v2_resource_arn_of_sender(method: str, path: str, body: bytes, region: 
     return f"arn:aws:ses:{region}:{account_id}:identity/{identity}" if identity else "*"
 
 
-provisioners._RESOURCE_HANDLERS["AWS::Events::EventBusPolicy"] = {"create": _create_bus_policy, "delete": _delete_bus_policy}
+ministack_events.install()
 sqs._HANDLERS["StartMessageMoveTask"] = _start_message_move_task
 server._enforce_data_plane = _enforce_both
 server.pin_request_origin = lambda source_ip, secure_transport: _pin_origin(source_ip, True)
 iam_actions._ses_v2_resource_arn = _ses_v2_resource_arn_of_sender
 lambda_svc._build_function_url_event = _build_event_with_caller
 
-app = global_tables.install().serve(server.app)
+app = ministack_events.telling(global_tables.install().serve(server.app))

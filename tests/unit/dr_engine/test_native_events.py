@@ -164,6 +164,11 @@ def test_what_is_no_event_goes_where_somebody_looks_at_it(cloud: Cloud) -> None:
             notice(cloud.table, body, cloud.clock)
 
 
+def test_what_has_the_same_name_in_another_technology_is_not_meant(cloud: Cloud) -> None:
+    waits(cloud, ("ECS", {**SERVICE, "EcsServiceName": "my-db-cluster"}, None, None))
+    assert notice(cloud.table, shipped("RDS DB Cluster Event", cloud), cloud.clock) == 0
+
+
 def test_a_name_is_what_the_module_says_is_one() -> None:
     resource = a_resource(module="ECS", parameters=json.dumps([SERVICE, {**SERVICE, "EcsServiceName": "B"}]))
     assert known_as(resource) == {"servicetest", "b"}, "and not the cluster, which many share"
