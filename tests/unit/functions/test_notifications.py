@@ -28,6 +28,7 @@ class Channel:
 
     name: str = "here"
     dark: bool = False
+    has_threads: bool = True
     said: list[tuple[Notice, str | None]] = field(default_factory=list)
 
     def send(self, notice: Notice, thread: str | None) -> str:
@@ -158,6 +159,44 @@ def test_an_execution_is_one_thread(halted: Cloud) -> None:
     channel = Channel()
     told(halted, channel, kinds=("Approval Granted", "Execution Started", "Execution Halted"))
     assert [thread for _, thread in channel.said] == [None, "1", "1"]
+
+
+def test_two_events_at_once_are_one_thread_too(halted: Cloud, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The second event comes while the first one's message is being written: it waits for it, and stands below it."""
+    channel, waits = Channel(), []
+    first, other = Notes(ID, "here"), Channel(has_threads=False, name="other")
+    assert first.open_thread(halted.clock()) and not first.open_thread(halted.clock())
+
+    def wait(seconds: float) -> None:
+        waits.append(seconds)
+        if len(waits) == 3:
+            first.keep_thread("1")
+
+    monkeypatch.setattr(notifications, "sleep", wait)
+    told(halted, channel, other, kinds=("Execution Started",))
+    assert [thread for _, thread in channel.said] == ["1"] and len(waits) == 3
+    assert [thread for _, thread in other.said] == [None], "where there are no threads nobody waits"
+
+
+def test_a_first_message_that_is_not_written_keeps_the_others_waiting_for_a_while(halted: Cloud, monkeypatch: pytest.MonkeyPatch) -> None:
+    channel, notes = Channel(), Notes(ID, "here")
+    assert notes.open_thread(halted.clock())
+    monkeypatch.setattr(notifications, "sleep", lambda _: None)
+    with pytest.raises(ExceptionGroup) as failed:
+        told(halted, channel, kinds=("Execution Started",))
+    assert isinstance(failed.value.exceptions[0], BeingSentError) and channel.said == []
+    halted.clock.advance(61)
+    told(halted, channel, kinds=("Execution Started",))
+    assert [thread for _, thread in channel.said] == [None], "its writer has died"
+
+
+def test_a_first_message_that_failed_leaves_the_thread_to_the_next(halted: Cloud) -> None:
+    channel = Channel(dark=True)
+    with pytest.raises(ExceptionGroup):
+        told(halted, channel, kinds=("Approval Granted",))
+    channel.dark = False
+    told(halted, channel, kinds=("Execution Started", "Approval Granted"))
+    assert [thread for _, thread in channel.said] == [None, "1"]
 
 
 @pytest.mark.parametrize(

@@ -339,12 +339,13 @@ class NoteItem(Item):
 
 
 class ChannelItem(Item):
-    """What went to a channel: how many in which minute, how many were left out, and the first message."""
+    """What went to a channel: how many in which minute, how many were left out, the first message, and until when somebody writes it."""
 
     minute = UnicodeAttribute(null=True)
     sent = NumberAttribute(null=True)
     left_out = NumberAttribute(null=True)
     thread = UnicodeAttribute(null=True)
+    opening_until = MomentAttribute(null=True)
 
 
 class SlackItem(Item):

@@ -71,6 +71,15 @@ class Notes:
         except DoesNotExist:
             return None
 
+    def open_thread(self, now: datetime) -> bool:
+        """Claim the writing of the first message. False if it is there, or another one is at it."""
+        nobody = ChannelItem.opening_until.does_not_exist() | (ChannelItem.opening_until < now)
+        return _done(self._channel(), [ChannelItem.opening_until.set(now + _LEASE)], ChannelItem.thread.does_not_exist() & nobody)
+
+    def leave_thread(self) -> None:
+        """The first message could not be written: whoever comes next may try."""
+        _done(self._channel(), [ChannelItem.opening_until.remove()], ChannelItem.thread.does_not_exist())
+
     def keep_thread(self, thread: str) -> None:
         """Remember the first message; a later one is not the first."""
         _done(self._channel(), [ChannelItem.thread.set(thread)], ChannelItem.thread.does_not_exist())

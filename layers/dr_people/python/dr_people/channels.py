@@ -29,6 +29,7 @@ class TopicChannel:
     client: "SNSClient"
     topic_arn: str
     name: str = "sns"
+    has_threads: bool = False
 
     def send(self, notice: Notice, thread: str | None) -> None:
         """Publish it; a topic has no threads."""
@@ -52,6 +53,7 @@ class SlackChannel:
 
     connect: Callable[[], "WebClient"]
     channel: str
+    has_threads: bool = True
 
     @property
     def name(self) -> str:

@@ -7,12 +7,13 @@ reached does not keep the others from being told; the message comes again, and o
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from time import sleep
 from typing import Protocol
 
 from dr_core import flow
 from dr_core.application import Events
 from dr_core.events import Incoming
-from dr_core.notes import Notes
+from dr_core.notes import BeingSentError, Notes
 from dr_core.observability import logger
 from dr_core.records import DetailType, Execution
 from dr_core.state import Table, TimelineEntry
@@ -21,6 +22,7 @@ from dr_people.wording import moment
 
 # Of layers and resources; of the execution and its approval people are always told.
 MOST_IN_A_MINUTE = 10
+_LOOKS, _BETWEEN_LOOKS = 25, 0.2  # seconds
 _LONGEST_SUBJECT = 100  # of SNS, and printable ASCII
 
 PROBLEMS = frozenset(
@@ -77,6 +79,10 @@ class Channel(Protocol):
     def name(self) -> str:
         """Its name, by which the table remembers what went there."""
 
+    @property
+    def has_threads(self) -> bool:
+        """Whether later messages stand under the first one."""
+
     def send(self, notice: Notice, thread: str | None) -> str | None:
         """Say it, under the first message if there is one. Gives the message's own id where the channel has threads. Raises on failure."""
 
@@ -114,18 +120,34 @@ def _tell(notes: Notes, channel: Channel, execution: Execution, event: Happening
     if not notes.claim(event.id, clock()):
         logger.info("told before", extra={"channel": channel.name})
         return
+    opening = False
     try:
         limited = event.source in ("dr.layer", "dr.resource", "dr.system")
         if limited and not notes.admit(clock(), MOST_IN_A_MINUTE):
             logger.info("left out", extra={"channel": channel.name, "detail_type": event.detail_type})
         else:
-            sent = channel.send(notice(execution, event, notes.left_out()), notes.thread())
+            thread = _thread(notes, clock) if channel.has_threads else None
+            opening = channel.has_threads and thread is None
+            sent = channel.send(notice(execution, event, notes.left_out()), thread)
             if sent is not None:
                 notes.keep_thread(sent)
     except Exception:
         notes.give_back(event.id)
+        if opening:
+            notes.leave_thread()
         raise
     notes.told(event.id, clock())
+
+
+def _thread(notes: Notes, clock: flow.Clock) -> str | None:
+    """The first message, or None where this is to be it. Raises BeingSentError if somebody has been writing it for too long."""
+    for _ in range(_LOOKS):
+        if thread := notes.thread():
+            return thread
+        if notes.open_thread(clock()):
+            return None
+        sleep(_BETWEEN_LOOKS)  # events follow one another by milliseconds, and are handled side by side
+    raise BeingSentError(f"the first message of {notes.execution_id} is being sent to {notes.channel}")
 
 
 def notice(execution: Execution, event: Happening, left_out: int = 0) -> Notice:
