@@ -9,7 +9,7 @@ from rich.text import Text
 
 from dr_core.records import State
 from dr_core.state import Refusal
-from dr_people.advice import advise
+from dr_people.advice import advise, advise_away
 from dr_people.snapshot import ENDED_BADLY, read
 from drctl import document, view
 from drctl.cloud import Cloud, cloud_of
@@ -58,7 +58,8 @@ def status(context: typer.Context, execution_id: ExecutionId, output: OutputOpti
             view.show_refusal(found, view.console())
         raise typer.Exit(FAILED)
     snapshot = read(cloud.table, found, cloud.clock())
-    advice = advise(snapshot, cloud.command)
+    away = snapshot.execution.home_region != cloud.table.region and not snapshot.execution.status.is_terminal
+    advice = advise_away(snapshot.execution, cloud.table.region, cloud.command) if away else advise(snapshot, cloud.command)
     if output is Output.JSON:
         typer.echo(json.dumps(document.of_execution(snapshot, advice), indent=2))
     else:

@@ -263,3 +263,15 @@ def test_a_dry_run_that_expired_can_be_planned_again(desk: Desk) -> None:
     assert result.exit_code == 1 and "It ended as EXPIRED: the dry run did not end within 900 s" in result.stdout
     assert "no preflight came in time" in result.stdout
     assert result.stdout.splitlines()[-1] == "  drctl plan storefront ACTIVATE --target us-west-2 --source us-east-1 --mode unplanned"
+
+
+def test_away_from_its_home_it_says_where_that_is_and_how_to_take_it_over(desk: Desk) -> None:
+    desk.request([("database-tier", "AuroraMySQL")])
+    desk.approve()
+    desk.lose_home()
+    shown = " ".join(desk.run("status", ID).stdout.split())
+    assert "Its home is us-east-1" in shown and "replicated to us-west-2" in shown
+    assert f"drctl --region us-east-1 status {ID}" in shown and f"drctl takeover {ID} --reason TEXT" in shown
+    assert "drctl pause" not in shown, "it would be refused here"
+    desk.command("takeover", "us-east-1 does not answer")
+    assert "Its home is" not in desk.run("status", ID).stdout

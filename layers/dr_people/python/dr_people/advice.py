@@ -35,6 +35,15 @@ def advise(snapshot: Snapshot, command: str) -> Advice:
     return _BY_STATUS[snapshot.execution.status](snapshot, command)
 
 
+def advise_away(execution: Execution, region: str, command: str) -> Advice:
+    """What follows for who looks at a live execution from `region`, which is not its home."""
+    home = execution.home_region
+    seen = f"Its home is {home}: it is moved and steered there alone. This is what has been replicated to {region}, often a second old."
+    lost = f"Only when {home} is lost, and you are sure of it, take it over here; what cannot be taken over can be abandoned here."
+    there = f"drctl --region {home} status {execution.id}"
+    return Advice((seen, lost), (there, f"{command} takeover {execution.id} --reason TEXT"))
+
+
 def failure_words(failure: Failure) -> str:
     """The failure in AWS's own words, with the request's id."""
     request = f" (request id {failure.request_id})" if failure.request_id else ""
