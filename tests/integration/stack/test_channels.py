@@ -85,7 +85,6 @@ def test_the_request_goes_out_by_mail_and_slack_and_a_click_decides(operator: Op
 
     assert approval.task_token
     left = [*operator.all_that_left(execution_id), ("Slack", json.dumps([workspace.messages, workspace.dialogs, workspace.whispers]))]
-    assert all(text for _, text in left)
     spoken = {where for where, text in left if execution_id in text}
     assert {"events", "mails", "Slack", "drctl status", "drctl approvals show", "drctl report"} <= spoken
     assert sum(execution_id in text for where, text in left if where.startswith("/aws/lambda/")) >= 5
