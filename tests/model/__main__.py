@@ -24,6 +24,7 @@ def main() -> int:
     parser.add_argument("--gap", type=int, default=1, help="handlers that may be between read and commit at once")
     parser.add_argument("--max-attempts", type=int, default=1)
     parser.add_argument("--votes", action="store_true", help="begin before the approval")
+    parser.add_argument("--asks", default="", help="the layers that wait for an approval, such as 2,3")
     for name in _BUDGETS:
         parser.add_argument(f"--{name.replace('_', '-')}", type=int, default=0, help="how often")
     arguments = parser.parse_args()
@@ -41,6 +42,7 @@ def main() -> int:
             gap=arguments.gap,
             max_attempts=arguments.max_attempts,
             votes=arguments.votes,
+            asks=tuple(int(number) for number in arguments.asks.split(",") if number),
             **{name: getattr(arguments, name) for name in _BUDGETS},
         )
     )

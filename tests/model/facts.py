@@ -158,7 +158,15 @@ def timeless(record: Record) -> Record:
     if isinstance(record, Layer):
         return replace(record, started_at=None, ended_at=None)
     if isinstance(record, Approval):
-        return replace(record, expires_at=FUTURE, asked_at=None, decided_at=None, due_at=_due(record.due_at), reason="")
+        return replace(
+            record,
+            expires_at=FUTURE,
+            opened_at=_due(record.opened_at),
+            asked_at=None,
+            decided_at=None,
+            due_at=_due(record.due_at),
+            reason="",
+        )
     if isinstance(record, Resource):
         return replace(
             record,

@@ -114,7 +114,10 @@ class Mutation:
 
 @dataclass(frozen=True)
 class Variant:
-    """What is searched: how many resources each layer has, the network, and how often what may go wrong."""
+    """What is searched: how many resources each layer has, the network, and how often what may go wrong.
+
+    `votes`: it begins before the approval. `asks`: the numbers of the layers that wait for an approval of their own.
+    """
 
     layers: tuple[int, ...] = (2, 1)
     network: Literal["mono", "lossy"] = "mono"
@@ -132,6 +135,7 @@ class Variant:
     gap: int = 1
     max_attempts: int = 1
     votes: bool = False
+    asks: tuple[int, ...] = ()
     policy: Literal["drain", "failFast", "continue"] = "drain"
     mutation: Mutation = field(default_factory=Mutation)
 
@@ -148,7 +152,12 @@ class Protocol:
         self.variant = variant
         self.mutation = variant.mutation
         plans = [
-            LayerPlan(i + 1, tuple(ResourcePlan(f"r{i + 1}{k}", variant.max_attempts) for k in range(size)), variant.policy)
+            LayerPlan(
+                i + 1,
+                tuple(ResourcePlan(f"r{i + 1}{k}", variant.max_attempts) for k in range(size)),
+                variant.policy,
+                approval=i + 1 in variant.asks,
+            )
             for i, size in enumerate(variant.layers)
         ]
         self.ids = tuple(resource_id(plan.number, i) for plan in plans for i in range(len(plan.resources)))
@@ -355,7 +364,7 @@ class Protocol:
         for number, resource in enumerate(self.book.resources(facts)):
             names = ("retry", "skip") if resource.status.is_failure else ("force-complete",) if resource.status == "WAITING" else ()
             wanted += [(name, f"{name} r{number}", command(name, resource.id)) for name in names]
-        if self.variant.votes and self.book.table(facts).execution("e1").status == "PENDING_APPROVAL":
+        if self.book.table(facts).execution("e1").status == "PENDING_APPROVAL":
             wanted += [("", "approve", Vote(True, "ann", "", SHA)), ("", "reject", Vote(False, "bob", "", SHA)), ("", "expire", Expire())]
         orders = [order for order in wanted if self.book.decide(self.book.layers(facts), facts, order[2]) is not None]
         self._orders_of[facts] = orders

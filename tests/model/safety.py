@@ -2,7 +2,7 @@
 
 from collections import Counter
 
-from dr_core.records import ExecutionStatus, LayerStatus, ResourceStatus
+from dr_core.records import ApprovalStatus, ExecutionStatus, LayerStatus, ResourceStatus
 from tests.model.facts import Book, Facts
 from tests.model.protocol import Executor, Now, Protocol
 from tests.support.memory_table import SOURCE, TARGET
@@ -49,9 +49,12 @@ class Properties:
 def _wrong_with(book: Book, facts: Facts) -> str:
     table, resources = book.table(facts), book.resources(facts)
     execution, layers = table.execution("e1"), table.layers("e1")
+    approved = {one.layer for one in table.approvals("e1") if one.status is ApprovalStatus.APPROVED}
     for layer in layers:
         if layer.status is LayerStatus.PENDING:
             continue
+        if 0 not in approved or (layer.approval_seconds is not None and layer.number not in approved):
+            return f"layer {layer.number} is open and nobody has approved it"
         earlier = [r for r in resources if r.layer < layer.number]
         if not all(r.status in _GOOD for r in earlier):
             return f"layer {layer.number} is open while an earlier one is not done"

@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from dr_core.records import Change, Kind, Move, ResourceStatus, State
+from dr_core.records import ApprovalStatus, Change, Kind, Move, ResourceStatus, State
 from dr_core.triggers import Claim, Wake
 from tests.model.checker import Result, check
 from tests.model.facts import really
@@ -56,6 +56,20 @@ def counting(state: State, trigger: object) -> Move | None:
     return really(replace(state, resources=resources), Wake())
 
 
+def without_asking(state: State, trigger: object) -> Move | None:
+    """A layer opens as any other, although it is to wait for people."""
+    return really(replace(state, layers=tuple(replace(layer, approval_seconds=None) for layer in state.layers)), trigger)  # type: ignore[arg-type]
+
+
+def by_any_approval(state: State, trigger: object) -> Move | None:
+    """What was approved once counts for each layer."""
+    waits, approval = state.execution.status == "PENDING_APPROVAL", state.approval
+    if approval is None or not approval.layer or not waits:
+        return really(state, trigger)  # type: ignore[arg-type]
+    approved = replace(state, approval=replace(approval, status=ApprovalStatus.APPROVED))
+    return without(really(approved, trigger), "status", Kind.APPROVAL)  # type: ignore[arg-type]
+
+
 # Small enough to be searched with every run of the tests; `python -m tests.model` takes bigger ones.
 SCOPES: dict[str, Variant] = {
     "base": Variant(crash=1, broken=1, retry=1),
@@ -71,6 +85,8 @@ SCOPES: dict[str, Variant] = {
     "fail fast": Variant(layers=(2,), policy="failFast", broken=1, max_attempts=2, retry=1, crash=1),
     "abandon and force": Variant(layers=(2,), crash=1, pause=1, abandon=1, force_complete=1, repoll=1),
     "approval": Variant(layers=(1,), votes=True, cancel=1, network="lossy"),
+    "approval before a layer": Variant(layers=(1, 1), asks=(2,), cancel=1, network="lossy"),
+    "approval before a layer that failed": Variant(layers=(1, 1), asks=(2,), broken=1, retry=1, crash=1),
 }
 
 # Each protection of the protocol taken away, and what must come of it.
@@ -89,6 +105,14 @@ MUTANTS: dict[str, tuple[Variant, str]] = {
     "takeover takes the next step": (
         Variant(layers=(1,), crash=1, step=1, mutation=Mutation(takeover_takes_next_step=True)),
         "two acts in one attempt",
+    ),
+    "a layer opens without asking": (
+        Variant(layers=(1, 1), asks=(2,), mutation=Mutation(without_asking)),
+        "layer 2 is open and nobody has approved it",
+    ),
+    "one approval for all layers": (
+        Variant(layers=(1, 1), asks=(2,), mutation=Mutation(by_any_approval)),
+        "layer 2 is open and nobody has approved it",
     ),
     "no sweep on a lossy network": (Variant(network="lossy", gap=0, mutation=Mutation(sweeps=False)), "stuck"),
 }
