@@ -19,13 +19,16 @@ from dr_core.state import table
 processor = BatchProcessor(event_type=EventType.SQS)
 
 
-def advance_one(record: SQSRecord) -> None:
-    """Follow the state as far as it leads; the event only says whose."""
-    wake_up = arrived(record.body)
-    advance(table(), wake_up.execution_id, utc_now)
-
-
 @logger.inject_lambda_context(clear_state=True)
 def lambda_handler(event: dict[str, Any], context: LambdaContext) -> PartialItemFailureResponse:
-    """Advance each execution of the batch; one that fails is delivered again."""
+    """Advance each execution of the batch, once for all that was said of it; a message of one that fails is delivered again."""
+    advanced: set[str] = set()
+
+    def advance_one(record: SQSRecord) -> None:
+        """Follow the state as far as it leads; the event only says whose."""
+        execution_id = arrived(record.body).execution_id
+        if execution_id not in advanced:
+            advance(table(), execution_id, utc_now)
+            advanced.add(execution_id)
+
     return process_partial_response(event=event, record_handler=advance_one, processor=processor, context=context)

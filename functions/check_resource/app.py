@@ -6,16 +6,17 @@ Out: the resource is WAITING for its next check, SUCCEEDED, FAILED or TIMED_OUT,
 
 from typing import Any
 
-from aws_lambda_powertools.utilities.batch import BatchProcessor, EventType, process_partial_response
+from aws_lambda_powertools.utilities.batch import process_partial_response
 from aws_lambda_powertools.utilities.batch.types import PartialItemFailureResponse
 from aws_lambda_powertools.utilities.data_classes.sqs_event import SQSRecord
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from dr_core.arrivals import arrived
 from dr_core.observability import logger
+from dr_core.side_by_side import SideBySide
 from dr_engine.executor import executor
 
-processor = BatchProcessor(event_type=EventType.SQS)
+processor = SideBySide()
 
 
 def check_one(record: SQSRecord) -> None:

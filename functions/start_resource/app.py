@@ -7,16 +7,17 @@ Out: the resource is WAITING, SUCCEEDED or FAILED, or waits for a retry
 from typing import Any
 from uuid import uuid4
 
-from aws_lambda_powertools.utilities.batch import BatchProcessor, EventType, process_partial_response
+from aws_lambda_powertools.utilities.batch import process_partial_response
 from aws_lambda_powertools.utilities.batch.types import PartialItemFailureResponse
 from aws_lambda_powertools.utilities.data_classes.sqs_event import SQSRecord
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from dr_core.arrivals import arrived
 from dr_core.observability import logger
+from dr_core.side_by_side import SideBySide
 from dr_engine.executor import executor
 
-processor = BatchProcessor(event_type=EventType.SQS)
+processor = SideBySide()
 
 
 def start_one(record: SQSRecord) -> None:

@@ -3,6 +3,7 @@
 import importlib.util
 import json
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import count
@@ -66,6 +67,10 @@ class Context:
         return 30_000
 
 
+# moto takes a transaction that fails back by restoring all that there was when it began, also what others have written since.
+_ONE_BY_ONE = ThreadPoolExecutor(1)
+
+
 class Function:
     """One function; each invocation in an environment of its own, as after a cold start."""
 
@@ -83,6 +88,7 @@ class Function:
             if hasattr(module, "utc_now"):
                 patch.setattr(module, "utc_now", self._cloud.clock)
             patch.setattr("dr_engine.executor.utc_now", self._cloud.clock)
+            patch.setattr("dr_core.side_by_side._threads", _ONE_BY_ONE)
             answer = module.lambda_handler(event, Context(self.name))
         for call in self._cloud.calls[made:]:
             if call.service not in _TARGET_SERVICES:

@@ -126,6 +126,20 @@ def test_an_executor_reads_the_execution_and_one_resource(table: Table) -> None:
     assert (state.execution.status, [r.id for r in state.resources], state.layers) == (ExecutionStatus.RUNNING, ["0001-002"], ())
 
 
+def test_what_a_batch_leaves_for_later_is_read_too(table: Table, monkeypatch: pytest.MonkeyPatch) -> None:
+    client = table._connection.client
+    read = client.batch_get_item
+
+    def one_at_a_time(RequestItems: Any) -> Any:
+        ((name, asked),) = RequestItems.items()
+        answer = read(RequestItems={name: {**asked, "Keys": asked["Keys"][:1]}})
+        return {**answer, "UnprocessedKeys": {name: {**asked, "Keys": asked["Keys"][1:]}} if asked["Keys"][1:] else {}}
+
+    monkeypatch.setattr(client, "batch_get_item", one_at_a_time)
+    state = table.load_resource(ID, "0001-002")
+    assert state and (state.execution.id, state.resources[0].id) == (ID, "0001-002")
+
+
 def test_what_decides_is_read_consistently_and_layers_before_resources(table: Table, cloud: Cloud) -> None:
     cloud.calls.clear()
     table.load(ID)
@@ -134,5 +148,7 @@ def test_what_decides_is_read_consistently_and_layers_before_resources(table: Ta
     table.by_token("shop", "t")
     table.locked_by("shop", [HOME])
     assert {call.parameters.get("ConsistentRead") for call in cloud.made("GetItem", "Query")} == {True}
+    (together,) = cloud.made("BatchGetItem")
+    assert [keys["ConsistentRead"] for keys in together.parameters["RequestItems"].values()] == [True]
     read = [str(call.parameters.get("ExpressionAttributeValues", call.parameters.get("Key"))) for call in cloud.calls[:3]]
     assert ["LAYER#" in read[0], "META" in read[1], "RES#0001-" in read[2]] == [True] * 3

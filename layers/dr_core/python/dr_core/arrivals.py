@@ -13,9 +13,7 @@ def arrived(body: str) -> WakeUp:
     Only what came over the bus says when it happened; a wake-up that was sent past the bus is late on purpose.
     """
     wake_up = WakeUp.from_queue(body)
-    logger.append_keys(execution_id=wake_up.execution_id)
-    if wake_up.resource_id:
-        logger.append_keys(resource_id=wake_up.resource_id)
+    logger.thread_safe_append_keys(execution_id=wake_up.execution_id, resource_id=wake_up.resource_id or None)
     if wake_up.occurred_at is not None:
         lag = max(0.0, (datetime.now(UTC) - wake_up.occurred_at).total_seconds())
         measure(Metric.EVENT_LAG, lag, application=wake_up.application, phase=wake_up.phase, execution_id=wake_up.execution_id)

@@ -153,6 +153,7 @@ class Table:
     """The state table called `name`, in this function's Region, which is the home of what it creates."""
 
     def __init__(self, name: str) -> None:
+        self._name = name
         self._connection = Connection()
         for item in ITEMS:
             item.Meta.table_name = name
@@ -199,14 +200,18 @@ class Table:
         return tuple(record_of(Resource, item) for item in found)
 
     def load_resource(self, execution_id: str, resource_id: str) -> State | None:
-        """The execution and one resource: what an executor and a check need."""
-        pk = _pk(execution_id)
-        try:
-            execution = ExecutionItem.get(pk, EXECUTION_SK, consistent_read=True)
-            resource = ResourceItem.get(pk, f"RES#{resource_id}", consistent_read=True)
-        except DoesNotExist:
+        """The execution and one resource: what an executor and a check need, in one call."""
+        pk, sk = _pk(execution_id), f"RES#{resource_id}"
+        found: dict[str, Mapping[str, Any]] = {}
+        keys = [{"pk": {"S": pk}, "sk": {"S": one}} for one in (EXECUTION_SK, sk)]
+        while keys:  # it may leave some for later
+            answer = self._connection.client.batch_get_item(RequestItems={self._name: {"Keys": keys, "ConsistentRead": True}})
+            found.update({item["sk"]["S"]: item for item in answer["Responses"].get(self._name, ())})
+            keys = answer.get("UnprocessedKeys", {}).get(self._name, {}).get("Keys", [])
+        if len(found) < 2:
             return None
-        return State(record_of(Execution, execution, id=execution_id), resources=(record_of(Resource, resource),))
+        execution = record_of(Execution, ExecutionItem.from_raw_data(found[EXECUTION_SK]), id=execution_id)
+        return State(execution, resources=(record_of(Resource, ResourceItem.from_raw_data(found[sk])),))
 
     def approval(self, execution_id: str) -> Approval | None:
         """The approval that is waited for, or else the last one that was; whatever its status."""
