@@ -16,7 +16,7 @@ def batch(*bodies: str) -> dict[str, Any]:
 
 def process(work: Any, event: dict[str, Any]) -> list[str]:
     answer = process_partial_response(event, work, SideBySide())
-    return [failure["itemIdentifier"] for failure in answer["batchItemFailures"]]
+    return [str(failure["itemIdentifier"]) for failure in answer["batchItemFailures"]]
 
 
 def test_all_of_a_batch_are_under_way_at_once() -> None:

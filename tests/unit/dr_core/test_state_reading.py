@@ -127,7 +127,7 @@ def test_an_executor_reads_the_execution_and_one_resource(table: Table) -> None:
 
 
 def test_what_a_batch_leaves_for_later_is_read_too(table: Table, monkeypatch: pytest.MonkeyPatch) -> None:
-    client = table._connection.client
+    client: Any = table._connection.client
     read = client.batch_get_item
 
     def one_at_a_time(RequestItems: Any) -> Any:

@@ -202,10 +202,11 @@ class Table:
     def load_resource(self, execution_id: str, resource_id: str) -> State | None:
         """The execution and one resource: what an executor and a check need, in one call."""
         pk, sk = _pk(execution_id), f"RES#{resource_id}"
-        found: dict[str, Mapping[str, Any]] = {}
+        client: Any = self._connection.client  # pynamodb's models read one kind of item at a time
+        found: dict[str, dict[str, Any]] = {}
         keys = [{"pk": {"S": pk}, "sk": {"S": one}} for one in (EXECUTION_SK, sk)]
         while keys:  # it may leave some for later
-            answer = self._connection.client.batch_get_item(RequestItems={self._name: {"Keys": keys, "ConsistentRead": True}})
+            answer = client.batch_get_item(RequestItems={self._name: {"Keys": keys, "ConsistentRead": True}})
             found.update({item["sk"]["S"]: item for item in answer["Responses"].get(self._name, ())})
             keys = answer.get("UnprocessedKeys", {}).get(self._name, {}).get("Keys", [])
         if len(found) < 2:
