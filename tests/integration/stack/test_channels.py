@@ -115,6 +115,7 @@ def test_who_does_not_decide_is_reminded_by_mail_and_half_way_the_escalation_lis
     told = [json.loads(one.detail) for one in operator.table.timeline(execution_id) if one.detail_type == "Approval Sent"]
     reached = [(one.get("share"), one["channels"]) for one in told]
     assert reached[1:] == [(25, ["mail: ann"]), (50, ["mail: ann", "mail: eve"])]
+    assert operator.finished(execution_id).status is ExecutionStatus.SUCCEEDED
 
 
 def sent_event(operator: Operator, execution_id: str) -> list[str] | None:
