@@ -4,18 +4,25 @@ import hashlib
 import json
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 import boto3
 import pytest
 
 from dr_core import flow
+from dr_core.application import read_application
 from dr_core.commands import Command
 from dr_core.events import MAX_EVENT_BYTES, Incoming, execution_id
+from dr_core.phases import Phase
 from dr_core.records import ApprovalStatus, ExecutionStatus, ResourceStatus
 from dr_core.state import Refusal
 from dr_core.target import TargetAccess
+from dr_engine.bounds import outside
 from dr_engine.intake import Intake
+from dr_engine.plan import check_manifest, refuse_outside
+from dr_modules.base import modules
 from tests.support.control_plane import ACCOUNT, HOME, OTHER, T0, Cloud, error
 
 BUCKET = "the-manifests"
@@ -375,3 +382,13 @@ def test_a_manifest_within_its_bounds_is_taken(desk: Desk, cloud: Cloud) -> None
     desk.publish({**REGISTERED, "bounds": BOUNDS}, "shop/application.json")
     desk.publish(manifest(service("api", EcsClusterName="resolve:ssm:/shop/cluster"), service("web", AccountId=ACCOUNT)))
     assert cloud.table.load(desk.take())
+
+
+@pytest.mark.parametrize(
+    "path", sorted((Path(__file__).parents[3] / "manifests").glob("*/[A-Z]*.json")), ids=lambda path: f"{path.parent.name}-{path.stem}"
+)
+def test_the_sample_manifests_stay_within_their_bounds(path: Path) -> None:
+    registered = read_application("application.json", (path.parent / "application.json").read_bytes(), path.parent.name)
+    made = check_manifest(path.read_bytes(), path.name, path.parent.name, Phase(path.stem.upper()), modules())
+    assert registered.bounds
+    refuse_outside(made, path.name, partial(outside, registered.bounds, "application.json"), "111111111111")
