@@ -81,6 +81,23 @@ def test_silence_of_the_sweep_is_an_alarm_and_silence_of_the_others_is_none() ->
     assert breaching == {"SweepSilentAlarm"}
 
 
+@pytest.mark.failure("Messages in a dead-letter queue")
+def test_a_message_where_messages_end_is_an_alarm_at_once() -> None:
+    queues = {
+        name
+        for name, one in template()["Resources"].items()
+        if one["Type"] == "AWS::SQS::Queue" and "RedrivePolicy" not in one["Properties"]
+    }
+    watched = {}
+    for alarm in ALARMS.values():
+        if alarm["Namespace"] == "AWS/SQS":
+            watched[alarm["Dimensions"][0]["Value"].removesuffix(".QueueName")] = alarm
+    assert set(watched) == queues == {"DeadLetterQueue", "UndeliveredQueue"}
+    for alarm in watched.values():
+        assert (alarm["Statistic"], alarm["ComparisonOperator"], alarm["Threshold"]) == ("Maximum", "GreaterThanThreshold", 0)
+        assert (alarm["Period"], alarm["EvaluationPeriods"]) == (60, 1)
+
+
 def test_a_link_within_the_runbooks_leads_somewhere() -> None:
     wanted = set(re.findall(r"\]\(#([\w-]+)\)", RUNBOOKS))
     assert wanted <= anchors(RUNBOOKS), wanted - anchors(RUNBOOKS)

@@ -36,6 +36,7 @@ def message(version: object) -> str:
     return json.dumps({"detail-type": "Resource Requested", "detail": detail})
 
 
+@pytest.mark.failure("A deployment during a run")
 @pytest.mark.parametrize("path", SENT, ids=lambda path: f"{path.parent.name}-{path.stem}")
 def test_what_was_sent_is_still_understood(path: Path) -> None:
     sample = read(path)
@@ -46,6 +47,7 @@ def test_what_was_sent_is_still_understood(path: Path) -> None:
     assert DetailType(sample["detail-type"]).source == sample["source"]
 
 
+@pytest.mark.failure("A deployment during a run")
 def test_an_event_only_grows_within_a_version(desk: Desk) -> None:
     """A field that is gone, or of another type, is a new version: raise SCHEMA_VERSION, name the old one in PREVIOUS_VERSION."""
     for detail_type, sample in build(desk).items():
@@ -58,6 +60,7 @@ def test_an_event_only_grows_within_a_version(desk: Desk) -> None:
             assert value is None or now is None or type(now) is type(value), f"{detail_type}: {name} is another type"
 
 
+@pytest.mark.failure("A deployment during a run")
 def test_the_present_and_the_previous_version_are_taken_and_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
     assert WakeUp.from_queue(message("1")).attempt == 2
     for strange in ("2", "0", 1, None, "x"):
@@ -74,6 +77,7 @@ def test_a_wake_up_of_before_there_was_a_version_is_of_the_first() -> None:
     assert WakeUp.from_queue('{"detail-type": "Resource Waiting", "detail": {"executionId": "01X", "checkNo": 3}}').check_no == 3
 
 
+@pytest.mark.failure("A deployment during a run")
 @pytest.mark.parametrize("version", sorted(SAMPLES.glob("v*")), ids=lambda path: path.name)
 def test_what_was_stored_is_still_read(desk: Desk, version: Path) -> None:
     """Executions in every state, as that version left them in the table: each is loaded, shown and decided on."""

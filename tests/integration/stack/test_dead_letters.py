@@ -1,8 +1,10 @@
 """What did not get through is listed, sent again when the cause is gone, and processed; what is stale changes nothing."""
 
 import json
+import re
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from uuid import uuid4
 
 import pytest
@@ -16,7 +18,11 @@ from tests.integration.stack.operator import Operator, drctl
 # One worker for all of them: they share the deployed stack.
 pytestmark = pytest.mark.xdist_group("stack")
 
+ROW = "Messages in a dead-letter queue"
 _SECONDS = 8
+# Each of them wakes a function that reads the table.
+AWAKENING = {"Execution Requested", "Approval Granted", "Layer Started", "Resource Requested", "Resource Succeeded", "Execution Completed"}
+STAYS = re.compile("DeadLetterQueue|UndeliveredQueue")
 READS = ("Describe", "Get", "List", "AssumeRole")
 
 
@@ -41,6 +47,7 @@ def _hasty(operator: Operator) -> Iterator[None]:
     sqs.set_queue_attributes(QueueUrl=url, Attributes={"VisibilityTimeout": "360"})
 
 
+@pytest.mark.failure(ROW)
 @pytest.mark.usefixtures("_hasty")
 def test_a_message_that_fails_is_listed_and_processed_when_the_cause_is_gone(operator: Operator) -> None:
     assert drctl("dlq", "list").stdout == "Nothing is in the dead-letter queues.\n"
@@ -72,6 +79,7 @@ def test_a_message_that_fails_is_listed_and_processed_when_the_cause_is_gone(ope
     assert drctl("dlq", "list").returncode == 0
 
 
+@pytest.mark.failure(ROW)
 def test_sending_everything_again_after_the_end_changes_nothing(operator: Operator) -> None:
     storefront.stand_down(operator.cloud)
     execution_id = operator.request(phase="INSTANTIATE", mode="unplanned")
@@ -95,3 +103,73 @@ def test_sending_everything_again_after_the_end_changes_nothing(operator: Operat
     assert [name for name in called if not name.startswith(READS)] == []
     assert any(call.service == "sqs" and call.operation == "SendMessage" for call in operator.calls_since(position))
     assert drctl("dlq", "list").returncode == 0, "and nothing failed on the way"
+
+
+@contextmanager
+def impatient(operator: Operator) -> Iterator[None]:
+    """Each message on which a function fails is a dead letter at once, not after five times."""
+    sqs = operator.cloud.client("sqs")
+    names = {"VisibilityTimeout", "RedrivePolicy"}
+    urls = [url for url in sqs.list_queues(QueueNamePrefix="dr-orchestrator-")["QueueUrls"] if not STAYS.search(url)]
+    found = {url: sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["All"])["Attributes"] for url in urls}
+    before = {url: {name: attributes[name] for name in names} for url, attributes in found.items()}
+    assert len(before) >= 10
+    for url, attributes in before.items():
+        policy = {**json.loads(attributes["RedrivePolicy"]), "maxReceiveCount": 1}
+        sqs.set_queue_attributes(QueueUrl=url, Attributes={"VisibilityTimeout": "1", "RedrivePolicy": json.dumps(policy)})
+    try:
+        yield
+    finally:
+        for url, attributes in before.items():
+            sqs.set_queue_attributes(QueueUrl=url, Attributes=attributes)
+
+
+def undelivered(operator: Operator, rule: str, event: dict[str, object]) -> None:
+    """Put an event where EventBridge puts it when a rule cannot hand it to its queue, with what EventBridge says about it."""
+    events = operator.cloud.client("events")
+    bus = {"EventBusName": operator.outputs["BusName"]}
+    (name,) = [one["Name"] for one in events.list_rules(**bus)["Rules"] if rule in one["Name"]]
+    told = {
+        "RULE_ARN": events.describe_rule(Name=name, **bus)["Arn"],
+        "TARGET_ARN": events.list_targets_by_rule(Rule=name, **bus)["Targets"][0]["Arn"],
+        "ERROR_CODE": "SQS.AccessDenied",
+    }
+    attributes = {key: {"DataType": "String", "StringValue": value} for key, value in told.items()}
+    url = url_of(operator, "UndeliveredQueue")
+    operator.cloud.client("sqs").send_message(QueueUrl=url, MessageBody=json.dumps(event), MessageAttributes=attributes)
+
+
+@pytest.mark.failure(ROW)
+def test_redriving_every_dead_letter_after_the_end_changes_nothing(operator: Operator) -> None:
+    storefront.stand_down(operator.cloud)
+    execution_id = operator.request(phase="INSTANTIATE", mode="unplanned")
+    operator.decide(execution_id, "approve")
+    assert operator.finished(execution_id).status is ExecutionStatus.SUCCEEDED
+    operator.quiet()
+    before, timeline = operator.items(execution_id), operator.table.timeline(execution_id)
+
+    # No function can read the table while all of its past comes again.
+    denied = Fault(effect=Effect.ERROR, service="dynamodb", function="dr-orchestrator-*", code="AccessDeniedException")
+    with impatient(operator), operator.cloud.faults.during(denied):
+        for entry in timeline:
+            operator.put(entry.source, entry.detail_type, json.loads(entry.detail))
+        operator.quiet()
+    requested = [entry for entry in timeline if entry.detail_type == "Resource Requested"]
+    for entry in requested:
+        event = {"detail-type": entry.detail_type, "source": entry.source, "detail": json.loads(entry.detail)}
+        undelivered(operator, "ResourcesRequestedRule", event)
+    letters = json.loads(drctl("dlq", "list", "-o", "json").stdout)
+    dead = [letter for letter in letters if letter["queue"] == "DeadLetterQueue"]
+    assert {letter["detail_type"] for letter in dead} >= AWAKENING
+    assert len(letters) - len(dead) == len(requested) > 0
+    assert operator.items(execution_id) == before, "none of them got through"
+
+    position = operator.journal_position()
+    redriven = drctl("dlq", "redrive")
+    assert redriven.returncode == 0, redriven.stderr
+    operator.quiet()
+    assert operator.items(execution_id) == before
+    calls = operator.calls_since(position)
+    assert sum(call.service == "dynamodb" for call in calls) > len(dead), "the functions have been woken, and have read"
+    assert [call.operation for call in calls if call.account == WORKLOAD_ACCOUNT and not call.operation.startswith(READS)] == []
+    assert drctl("dlq", "list").stdout == "Nothing is in the dead-letter queues.\n"

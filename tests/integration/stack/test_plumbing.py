@@ -2,7 +2,8 @@
 
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 from uuid import uuid4
 
@@ -256,6 +257,58 @@ def test_the_targets_api_is_throttled(operator: Operator) -> None:
     resources = operator.table.resources(execution_id)
     assert max(resource.attempt for resource in resources) > 1
     assert {resource.spent for resource in resources} == {0}
+
+
+ROLE = "DR-Orchestrator-Execution-Role"
+
+
+@contextmanager
+def denied(operator: Operator) -> Iterator[None]:
+    """The role may do what it may, but enable no rule."""
+    iam = operator.cloud.client("iam", STANDBY_REGION, WORKLOAD_ACCOUNT)
+    statement = {"Effect": "Deny", "Action": "events:EnableRule", "Resource": "*"}
+    document = json.dumps({"Version": "2012-10-17", "Statement": [statement]})
+    iam.put_role_policy(RoleName=ROLE, PolicyName="not-this-one", PolicyDocument=document)
+    try:
+        yield
+    finally:
+        iam.delete_role_policy(RoleName=ROLE, PolicyName="not-this-one")
+
+
+@contextmanager
+def distrusted(operator: Operator) -> Iterator[None]:
+    """The role trusts the orchestrator no more."""
+    iam = operator.cloud.client("iam", STANDBY_REGION, WORKLOAD_ACCOUNT)
+    trust = iam.get_role(RoleName=ROLE)["Role"]["AssumeRolePolicyDocument"]
+    nobody = {"Effect": "Allow", "Principal": {"Service": "ec2.amazonaws.com"}, "Action": "sts:AssumeRole"}
+    iam.update_assume_role_policy(RoleName=ROLE, PolicyDocument=json.dumps({"Version": "2012-10-17", "Statement": [nobody]}))
+    try:
+        yield
+    finally:
+        iam.update_assume_role_policy(RoleName=ROLE, PolicyDocument=trust if isinstance(trust, str) else json.dumps(trust))
+
+
+@pytest.mark.failure("The role in the target account is missing or denies")
+@pytest.mark.parametrize("broken", [denied, distrusted])
+def test_a_role_that_does_not_let_us_halts_the_execution_until_it_is_mended(
+    operator: Operator, broken: Callable[[Operator], AbstractContextManager[None]]
+) -> None:
+    position = operator.journal_position()
+    with broken(operator):
+        execution_id = request(operator)
+        link = operator.approver.link(execution_id)
+        found = json.dumps(operator.table.preflights(execution_id))
+        assert ("cannot assume" in found) == (broken is distrusted), "preflight tells of a role that it cannot assume itself"
+        assert operator.approver.decide(link, "approve", "test").status_code == 200
+        halted = operator.finished(execution_id)
+        assert halted.status is ExecutionStatus.FAILED and RULES[0] in halted.outcome_detail
+        failed = operator.table.resources(execution_id)[0]
+        assert failed.status is ResourceStatus.FAILED and failed.failure and failed.failure.code.startswith("AccessDenied")
+        assert (failed.attempt, enabled(operator)) == (1, []), "no further attempt could mend it, and nothing was done"
+    retried = drctl("retry", execution_id, "--reason", "the role is mended")
+    assert retried.returncode == 0, retried.stderr
+    operator.wait(lambda: operator.execution(execution_id).status.is_terminal or None, "the end of the retried execution")
+    assert_as_ever(operator, operator.execution(execution_id), position)
 
 
 @pytest.mark.failure("DynamoDB throttles, or is out, in the home Region")

@@ -111,6 +111,7 @@ def desk(monkeypatch: pytest.MonkeyPatch, workspace: Workspace) -> Iterator[Desk
 # --- signatures ---
 
 
+@pytest.mark.failure("Slack: an old request is replayed, a body is changed")
 def test_the_signature_that_slack_publishes_is_good() -> None:
     headers = {"X-Slack-Signature": PUBLISHED_SIGNATURE, "X-Slack-Request-Timestamp": str(PUBLISHED_AT)}
     at = T0.fromtimestamp(PUBLISHED_AT, T0.tzinfo)
@@ -131,6 +132,7 @@ def test_garbage_is_no_signature(timestamp: str, signature: str) -> None:
     assert not is_signed(b"x", {"x-slack-signature": signature}, SIGNING_SECRET, T0)
 
 
+@pytest.mark.failure("Slack: an old request is replayed, a body is changed")
 def test_tampered_late_unsigned_and_foreign_requests_decide_nothing(desk: Desk) -> None:
     desk.request()
     desk.send(desk.workspace.click("U0ANN", "reject"))
@@ -144,6 +146,7 @@ def test_tampered_late_unsigned_and_foreign_requests_decide_nothing(desk: Desk) 
     assert desk.approval.status is ApprovalStatus.REJECTED
 
 
+@pytest.mark.failure("Slack: an old request is replayed, a body is changed")
 def test_a_request_counts_once(desk: Desk) -> None:
     desk.request(quorum=2)
     desk.send(desk.workspace.click("U0ANN", "approve"))

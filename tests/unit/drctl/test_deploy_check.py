@@ -2,6 +2,8 @@
 
 import json
 
+import pytest
+
 from dr_core.triggers import Vote
 from tests.support.desk import ID, SHA, Desk
 
@@ -11,6 +13,7 @@ def test_nothing_is_active(desk: Desk) -> None:
     assert (result.exit_code, result.stdout) == (0, "no execution is active\n")
 
 
+@pytest.mark.failure("A deployment during a run")
 def test_an_execution_is_active_until_it_has_ended(desk: Desk) -> None:
     desk.request([("database-tier", "AuroraMySQL")])
     waiting = desk.run("deploy-check")

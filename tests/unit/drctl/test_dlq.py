@@ -32,6 +32,7 @@ def test_nothing_is_there(desk: Desk) -> None:
     assert (result.exit_code, result.stdout) == (0, "Nothing is in the dead-letter queues.\n")
 
 
+@pytest.mark.failure("Messages in a dead-letter queue")
 @pytest.mark.usefixtures("_undelivered")
 def test_reading_takes_nothing_away(desk: Desk) -> None:
     for _ in range(2):
@@ -44,6 +45,7 @@ def test_reading_takes_nothing_away(desk: Desk) -> None:
         assert (note["came_from"], note["error"]) == ("publish-changes", "RetryAttemptsExhausted")
 
 
+@pytest.mark.failure("Messages in a dead-letter queue")
 @pytest.mark.usefixtures("_undelivered")
 def test_an_event_of_a_rule_goes_to_its_queue_and_a_note_stays(desk: Desk) -> None:
     sqs = boto3.client("sqs")
@@ -56,6 +58,7 @@ def test_an_event_of_a_rule_goes_to_its_queue_and_a_note_stays(desk: Desk) -> No
     assert left["detail_type"] == "stream records"
 
 
+@pytest.mark.failure("Messages in a dead-letter queue")
 @pytest.mark.usefixtures("_undelivered")
 def test_status_says_that_something_lies_there(desk: Desk) -> None:
     desk.request([("database-tier", "AuroraMySQL")])

@@ -83,6 +83,7 @@ def test_without_a_channel_they_keep_still(waiting: Cloud, function: Callable[[s
     assert function("update_slack").deliver(body) == []
 
 
+@pytest.mark.failure("Slack: an old request is replayed, a body is changed")
 def test_a_rotated_secret_is_the_only_good_one(waiting: Cloud, workspace: Workspace, function: Callable[[str], Function]) -> None:
     """The signing key that Slack uses from now on is good, and the former one is not any more."""
     answering = function("answer_slack")

@@ -1,0 +1,32 @@
+"""The load of `make load`, smaller: everything at once ends right, and the figures are those of the run."""
+
+from pathlib import Path
+
+import pytest
+
+from localcloud.load import BEGIN, END, Load, Size, section, write
+from tests.integration.stack.operator import Operator
+
+# One worker for all of them: they share the deployed stack.
+pytestmark = pytest.mark.xdist_group("stack")
+
+
+def test_many_executions_at_once(operator: Operator, tmp_path: Path) -> None:
+    load = Load(operator.cloud, operator.outputs, Size(6, 3, 4))
+    load.prepare()
+    figures = load.run()
+
+    assert figures.wrong == []
+    assert len(figures.seconds_by_execution) == 6 and len(figures.hops) == 72 and len(figures.closes) == 18
+    assert 0 < figures.seconds_by_execution[0] <= figures.seconds_by_execution[-1] <= figures.run_seconds
+    # Requested, preflown, asked, approved, started, completed; a layer's start and end; a resource's request, start and success.
+    assert figures.events >= 6 * (6 + 2 * 3 + 3 * 12)
+    assert figures.readings.peak_mib["functions"] > 50 and figures.readings.processor_seconds["ministack"] > 0
+    assert figures.readings.machine_busy_seconds > sum(figures.readings.processor_seconds.values())
+    assert {"StartResourceQueue", "AdvanceQueue"} <= {queue.split("-")[-2] for queue in figures.readings.ages}
+
+    page = tmp_path / "performance.md"
+    page.write_text(f"before\n{BEGIN}of another day\n{END}after\n")
+    write(section(figures), page)
+    assert "| ended right | all |" in page.read_text() and "of another day" not in page.read_text()
+    assert page.read_text().startswith("before\n") and page.read_text().endswith("after\n")
