@@ -18,7 +18,6 @@ from tests.integration.stack.operator import Operator, drctl
 # One worker for all of them: they share the deployed stack.
 pytestmark = pytest.mark.xdist_group("stack")
 
-ROW = "Messages in a dead-letter queue"
 _SECONDS = 8
 # Each of them wakes a function that reads the table.
 AWAKENING = {"Execution Requested", "Approval Granted", "Layer Started", "Resource Requested", "Resource Succeeded", "Execution Completed"}
@@ -47,7 +46,7 @@ def _hasty(operator: Operator) -> Iterator[None]:
     sqs.set_queue_attributes(QueueUrl=url, Attributes={"VisibilityTimeout": "360"})
 
 
-@pytest.mark.failure(ROW)
+@pytest.mark.failure("Messages in a dead-letter queue")
 @pytest.mark.usefixtures("_hasty")
 def test_a_message_that_fails_is_listed_and_processed_when_the_cause_is_gone(operator: Operator) -> None:
     assert drctl("dlq", "list").stdout == "Nothing is in the dead-letter queues.\n"
@@ -79,7 +78,7 @@ def test_a_message_that_fails_is_listed_and_processed_when_the_cause_is_gone(ope
     assert drctl("dlq", "list").returncode == 0
 
 
-@pytest.mark.failure(ROW)
+@pytest.mark.failure("Messages in a dead-letter queue")
 def test_sending_everything_again_after_the_end_changes_nothing(operator: Operator) -> None:
     storefront.stand_down(operator.cloud)
     execution_id = operator.request(phase="INSTANTIATE", mode="unplanned")
@@ -139,7 +138,7 @@ def undelivered(operator: Operator, rule: str, event: dict[str, object]) -> None
     operator.cloud.client("sqs").send_message(QueueUrl=url, MessageBody=json.dumps(event), MessageAttributes=attributes)
 
 
-@pytest.mark.failure(ROW)
+@pytest.mark.failure("Messages in a dead-letter queue")
 def test_redriving_every_dead_letter_after_the_end_changes_nothing(operator: Operator) -> None:
     storefront.stand_down(operator.cloud)
     execution_id = operator.request(phase="INSTANTIATE", mode="unplanned")
