@@ -12,7 +12,7 @@ TEMPLATES := template.yaml $(filter-out deploy/slack-app.yaml,$(wildcard deploy/
 RESOLVE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --no-header --no-annotate --generate-hashes
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo chaos chaos-mutants test unit browser screenshots integration failure-matrix load bench-dashboard check lint types template-lint supply-chain schema lock clean
+.PHONY: help setup demo chaos chaos-mutants test unit browser screenshots integration least-privilege failure-matrix load bench-dashboard check lint types template-lint supply-chain schema lock clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sort | awk -F':.*## ' '{printf "  %-14s %s\n", $$1, $$2}'
@@ -49,7 +49,9 @@ chaos-mutants: setup ## The product without each of its guards: how soon the cha
 test: unit browser integration ## Everything: unit, property, model, contract, browser, integration
 
 unit: setup ## The tests that need no emulator
+	@rm -rf .local/authorisations
 	$(BIN)/pytest -n 2 tests/unit tests/property tests/model tests/contract tests/chaos
+	$(BIN)/python -m tests.privileges.page
 
 browser: setup ## The pages in a headless Chromium, wherever one is found
 	$(BIN)/pytest -n 2 tests/browser
@@ -60,6 +62,9 @@ screenshots: setup ## The pictures of docs/images, taken anew
 
 integration: setup ## The tests that deploy the real template to the local cloud
 	$(BIN)/pytest -n 2 --dist loadgroup tests/integration
+
+least-privilege: setup ## Write docs/least-privilege.md from what the last tests were allowed
+	$(BIN)/python -m tests.privileges.page --write
 
 failure-matrix: setup ## Run the tests of the failure matrix and write docs/failure-matrix.md from what came of them
 	-$(BIN)/pytest -n 2 --dist loadgroup -m failure --junitxml=.local/failure-matrix.xml tests

@@ -38,6 +38,7 @@ _MINISTACK_PYTHON: Final = REPOSITORY / ".local" / "tools" / "ministack" / "bin"
 _MINISTACK_APP: Final = REPOSITORY / "localcloud" / "emulator" / "ministack_app.py"
 _STATE_FILE: Final = "cloud.json"
 _JOURNAL_FILE: Final = "journal.jsonl"
+AUTHORISATIONS_FILE: Final = "authorisations.jsonl"
 _START_SECONDS: Final = 30.0
 
 
@@ -180,7 +181,7 @@ class LocalCloud:
                 ],
             }
             environments = {
-                "ministack": bare | _ministack_environment(urls["ministack"], urls["gateway"]),
+                "ministack": bare | _ministack_environment(urls["ministack"], urls["gateway"], state_dir / AUTHORISATIONS_FILE),
                 "moto": bare | _moto_environment(time_scale, urls["gateway"]),
                 "gateway": bare,
             }
@@ -252,7 +253,7 @@ def _ministack_command(descriptor: str) -> list[str]:
     ]
 
 
-def _ministack_environment(own_url: str, gateway_url: str) -> dict[str, str]:
+def _ministack_environment(own_url: str, gateway_url: str, authorisations: Path) -> dict[str, str]:
     return {
         "AUTH": "true",
         # It is inherited by the emulated Lambda functions, which so call AWS through the gateway.
@@ -261,6 +262,7 @@ def _ministack_environment(own_url: str, gateway_url: str) -> dict[str, str]:
         "DOCKER_HOST": "unix:///nonexistent.sock",
         "GATEWAY_PORT": str(urlsplit(own_url).port),
         "IOT_MTLS_ENABLED": "0",
+        "LOCALCLOUD_AUTHORISATIONS": str(authorisations),
         "MINISTACK_ACCOUNT_ID": CONTROL_ACCOUNT,
         "MINISTACK_HOST": "127.0.0.1",
         "MINISTACK_REGION": STANDBY_REGION,

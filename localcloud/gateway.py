@@ -25,6 +25,7 @@ from yarl import URL
 
 from localcloud import deliveries, faults, function_urls, repeats, replication, wire
 from localcloud.accounts import Accounts, UnknownAccessKeyError
+from localcloud.authorisation import Authorisation
 from localcloud.control_plane import ControlPlane
 from localcloud.deliveries import Deliveries
 from localcloud.fault_injection import FaultInjection
@@ -119,6 +120,7 @@ class Gateway:
         self._journal = journal
         self._urls = {Backend.MINISTACK: ministack, Backend.MOTO: moto}
         self._accounts = Accounts(control_plane)
+        self._authorisation = Authorisation(session, ministack)
         self._function_urls = FunctionUrls(control_plane)
         self._faults = FaultInjection(session, moto)
         self._deliveries = Deliveries(session, ministack)
@@ -222,6 +224,9 @@ class Gateway:
         if call.account is None:
             message = "The security token included in the request is invalid."
             return refusal(call, 403, "InvalidClientTokenId", message)
+        denied = await self._authorisation.refusal(passing, call.account)
+        if denied is not None:
+            return denied
         answer = await self._forward(request, body, backend, request.raw_path, account=call.account)
         if answer.status in (500, 501) and answer.content_type in ("text/plain", "text/html"):
             return _not_served(call, answer)

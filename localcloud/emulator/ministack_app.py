@@ -9,7 +9,8 @@ needs the right to the identity that it comes from, and not to all of them.
 
 And SQS's StartMessageMoveTask, which ministack lacks: at once, all that is visible. Checked against ministack 1.5.33.
 
-And the replicas of DynamoDB's global tables (global_tables), and EventBridge between accounts and Regions (ministack_events).
+And the replicas of DynamoDB's global tables (global_tables), EventBridge between accounts and Regions (ministack_events), and
+authorisations, noted and asked for (authorisations).
 """
 
 import json
@@ -17,6 +18,7 @@ import time
 import uuid
 from typing import Any
 
+import authorisations  # it stands beside this file, where hypercorn looks
 import done_once  # noqa: F401 - it stands beside this file, where hypercorn looks
 import global_tables  # beside this file, as done_once
 import ministack_events
@@ -110,4 +112,4 @@ server.pin_request_origin = lambda source_ip, secure_transport: _pin_origin(sour
 iam_actions._ses_v2_resource_arn = _ses_v2_resource_arn_of_sender
 lambda_svc._build_function_url_event = _build_event_with_caller
 
-app = ministack_events.telling(global_tables.install().serve(server.app))
+app = authorisations.serve(ministack_events.telling(global_tables.install().serve(server.app)))

@@ -13,6 +13,8 @@ from dr_core.phases import Mode, Phase
 from dr_modules.base import STARTABLE, DRModule, ModuleParameters, Progress, modules
 from tests.support import stories
 from tests.support.aws import emulated
+from tests.support.deployed import note_authorisation
+from tests.support.target_roles import allowing, role_of
 
 MODULES = sorted(modules().items())
 PHASES = [(name, phase) for name, module in MODULES for phase in Phase if phase in module.phases()]
@@ -118,6 +120,10 @@ def test_the_actions_declared_are_those_called(name: str, phase: Phase, monkeypa
         with emulated(monkeypatch) as world:
             story(world)
             called |= world.actions
+            for call in world.calls:
+                sids = allowing(phase, call)
+                assert len(sids) == 1, f"one statement of the phase's role allows it: {call}"
+                note_authorisation(role_of(phase), call.action, sids)
     assert called == set(modules()[name].permissions[phase])
 
 

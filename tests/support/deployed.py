@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+import os
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -51,6 +52,9 @@ _STANDS_FOR = {
 _IAM_NAMES = {"s3:ListObjectsV2": "s3:ListBucket", "monitoring:GetMetricData": "cloudwatch:GetMetricData"}
 _TARGET_SERVICES = ("ssm", "ecs", "cloudformation")  # called with the rights of a target account's role
 _numbers = count()
+_noted: set[str] = set()
+AUTHORISATIONS = TEMPLATE.parent / ".local" / "authorisations"
+"""What the functions were allowed to do in a run of the tests, here and in local clouds; JSON lines."""
 
 
 @dataclass
@@ -132,6 +136,22 @@ class Function:
         if index := parameters.get("IndexName"):
             resources = [str(one) for statement in statements(self._defined) for one in _listed(statement["Resource"])]
             assert any(one.endswith(f"/index/{index}") for one in resources), f"{self.name} may not use the index {index}"
+        for action in wanted:
+            self._note(action)
+
+    def _note(self, action: str) -> None:
+        (logical,) = [name for name, one in functions().items() if one is self._defined]
+        note_authorisation(f"{logical}Role", action, [one["Sid"] for one in statements(self._defined) if action in _listed(one["Action"])])
+
+
+def note_authorisation(role: str, action: str, sids: list[str]) -> None:
+    """Keep which statements of a role allowed a call that a test saw, for tests.privileges: without them, it would have failed."""
+    line = json.dumps({"role": role, "action": action, "allowed_by": [[sid, 0, 0] for sid in sids], "decision": "Allow"})
+    if line not in _noted:
+        _noted.add(line)
+        AUTHORISATIONS.mkdir(parents=True, exist_ok=True)
+        with (AUTHORISATIONS / f"unit-{os.getpid()}.jsonl").open("a") as file:
+            file.write(line + "\n")
 
 
 _ACTIONS = {"Put": "PutItem", "Update": "UpdateItem", "Delete": "DeleteItem", "ConditionCheck": "ConditionCheckItem"}

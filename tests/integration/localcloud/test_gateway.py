@@ -30,11 +30,48 @@ def handler(event, context):
 """
 
 
-def role(cloud: LocalCloud, account: str, name: str, principal: dict[str, str], **condition: Any) -> str:
+def document(*statements: dict[str, Any]) -> str:
+    return json.dumps({"Version": "2012-10-17", "Statement": list(statements)})
+
+
+def allow(*actions: str, resource: str = "*") -> dict[str, Any]:
+    return {"Effect": "Allow", "Action": list(actions), "Resource": resource}
+
+
+def role(cloud: LocalCloud, account: str, name: str, principal: dict[str, str], *allowed: dict[str, Any], **condition: Any) -> str:
+    """A role that may create and see database clusters, or what is `allowed`."""
     trust = {"Effect": "Allow", "Principal": principal, "Action": "sts:AssumeRole", **condition}
     iam = cloud.client("iam", STANDBY_REGION, account)
     made = iam.create_role(RoleName=name, AssumeRolePolicyDocument=json.dumps({"Version": "2012-10-17", "Statement": [trust]}))
+    may = document(*(allowed or (allow("rds:CreateDBCluster", "rds:DescribeDBClusters"),)))
+    iam.put_role_policy(RoleName=name, PolicyName="may", PolicyDocument=may)
     return str(made["Role"]["Arn"])
+
+
+def session_of(cloud: LocalCloud, arn: str, **more: Any) -> Any:
+    """What makes clients with a session of the role."""
+    found = cloud.client("sts").assume_role(RoleArn=arn, RoleSessionName="test", **more)["Credentials"]
+
+    def client(service: str) -> Any:
+        made: Any = boto3.client
+        return made(
+            service,
+            region_name=STANDBY_REGION,
+            endpoint_url=cloud.endpoint_url,
+            aws_access_key_id=found["AccessKeyId"],
+            aws_secret_access_key=found["SecretAccessKey"],
+            aws_session_token=found["SessionToken"],
+        )
+
+    return client
+
+
+def denied(call: Any, **parameters: Any) -> str:
+    """The error code of a call that is refused."""
+    with pytest.raises(ClientError) as refused:
+        call(**parameters)
+    assert "is not authorized to perform: " in refused.value.response["Error"]["Message"]
+    return str(refused.value.response["Error"]["Code"])
 
 
 def create_cluster(client: Any, name: str) -> None:
@@ -74,18 +111,38 @@ def test_an_assumed_role_acts_in_its_account_and_only_with_the_external_id(cloud
         sts.assume_role(RoleArn=arn, RoleSessionName="test", ExternalId="wrong")
     assert denied.value.response["Error"]["Code"] == "AccessDenied"
 
-    session = sts.assume_role(RoleArn=arn, RoleSessionName="test", ExternalId="right")["Credentials"]
-    rds = boto3.client(
-        "rds",
-        region_name=STANDBY_REGION,
-        endpoint_url=cloud.endpoint_url,
-        aws_access_key_id=session["AccessKeyId"],
-        aws_secret_access_key=session["SecretAccessKey"],
-        aws_session_token=session["SessionToken"],
-    )
-    create_cluster(rds, name)
+    create_cluster(session_of(cloud, arn, ExternalId="right")("rds"), name)
     assert name in cluster_names(cloud.client("rds", STANDBY_REGION, WORKLOAD_ACCOUNT))
     assert last_call(cloud)["account"] == WORKLOAD_ACCOUNT
+
+
+def test_what_moto_serves_is_asked_of_the_role_too(cloud: LocalCloud) -> None:
+    """Role, session policy and boundary: each of them has to allow it, for the account that is meant."""
+    name = f"r-{uuid.uuid4().hex[:8]}"
+    root = {"AWS": f"arn:aws:iam::{CONTROL_ACCOUNT}:root"}
+    own, foreign = f"arn:aws:rds:*:{WORKLOAD_ACCOUNT}:*", f"arn:aws:rds:{STANDBY_REGION}:{CONTROL_ACCOUNT}:cluster:{name}"
+    may = allow("rds:CreateDBCluster", "rds:DescribeDBClusters", "rds:AddTagsToResource", "rds:DeleteDBCluster", resource=own)
+    arn = role(cloud, WORKLOAD_ACCOUNT, name, root, may)
+    whole = session_of(cloud, arn)
+    create_cluster(whole("rds"), name)
+    tags = {"Tags": [{"Key": "a", "Value": "b"}]}
+    whole("rds").add_tags_to_resource(ResourceName=foreign.replace(CONTROL_ACCOUNT, WORKLOAD_ACCOUNT), **tags)
+    assert denied(whole("rds").add_tags_to_resource, ResourceName=foreign, **tags) == "AccessDenied"
+    assert denied(whole("rds").describe_db_instances) == "AccessDenied"
+    assert denied(whole("ec2").describe_instances) == "UnauthorizedOperation"
+    assert denied(whole("ecs").list_clusters) == denied(whole("drs").describe_jobs, filters={}) == "AccessDeniedException"
+
+    narrow = session_of(cloud, arn, Policy=document(allow("rds:DescribeDBClusters", "rds:DescribeDBInstances")))
+    assert cluster_names(narrow("rds")) == [name]
+    assert denied(narrow("rds").describe_db_instances) == "AccessDenied", "the session's policy gives no right that the role has not"
+    assert denied(narrow("rds").delete_db_cluster, DBClusterIdentifier=name, SkipFinalSnapshot=True) == "AccessDenied"
+
+    iam = cloud.client("iam", STANDBY_REGION, WORKLOAD_ACCOUNT)
+    boundary = iam.create_policy(PolicyName=name, PolicyDocument=document(allow("rds:DescribeDBClusters")))["Policy"]["Arn"]
+    iam.put_role_permissions_boundary(RoleName=name, PermissionsBoundary=boundary)
+    bounded = session_of(cloud, arn)
+    assert cluster_names(bounded("rds")) == [name]
+    assert denied(bounded("rds").delete_db_cluster, DBClusterIdentifier=name, SkipFinalSnapshot=True) == "AccessDenied"
 
 
 def test_a_key_that_nobody_was_given_is_refused(cloud: LocalCloud) -> None:

@@ -15,14 +15,20 @@ from botocore.loaders import JSONFileLoader, create_loader
 
 from dr_core import target
 from dr_core.errors import ErrorClass, ModuleError
-from dr_core.target import Target, TargetAccess, acting_until, target_access
+from dr_core.phases import Phase
+from dr_core.target import Purpose, Target, TargetAccess, acting_until, target_access
 from tests.support.control_plane import HOME, OTHER, Cloud, error
 
 FAR = "999988887777"
 
 
-def opened(actions: tuple[str, ...] = ("ssm:PutParameter", "ssm:GetParameter"), account: str = FAR, run_id: str = "01RUN") -> Target:
-    return TargetAccess("the-role", "the-external-id").open(account, HOME, OTHER, run_id, actions)
+def opened(
+    actions: tuple[str, ...] = ("ssm:PutParameter", "ssm:GetParameter"),
+    account: str = FAR,
+    run_id: str = "01RUN",
+    phase: Phase = Phase.ACTIVATE,
+) -> Target:
+    return TargetAccess("the-role", "the-external-id").open(account, HOME, OTHER, Purpose(run_id, "erp", phase), actions)
 
 
 def put(where: Target, region: str | None = None) -> None:
@@ -38,6 +44,15 @@ def test_a_session_has_the_rights_of_its_task_and_a_name(cloud: Cloud) -> None:
     (statement,) = json.loads(given["Policy"])["Statement"]
     assert statement["Action"] == ["ssm:GetParameter", "ssm:PutParameter"]
     assert where.client("sts").get_caller_identity()["Account"] == FAR
+
+
+def test_a_session_is_tagged_with_what_it_is_for_and_cleanup_has_a_role_of_its_own(cloud: Cloud) -> None:
+    opened(phase=Phase.ACTIVATE)
+    opened(phase=Phase.CLEANUP)
+    activate, cleanup = (call.parameters for call in cloud.made("AssumeRole"))
+    assert activate["RoleArn"].endswith(":role/the-role") and cleanup["RoleArn"].endswith(":role/the-role-Cleanup")
+    tags = {one["Key"]: one["Value"] for one in cleanup["Tags"]}
+    assert tags == {"dr-execution": "01RUN", "dr-application": "erp", "dr-phase": "CLEANUP"}
 
 
 def test_clients_are_in_the_target_region_unless_told_otherwise(cloud: Cloud) -> None:
@@ -165,7 +180,7 @@ def test_leases_nest_and_end(cloud: Cloud) -> None:
 def test_the_environment_names_role_and_word(cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TARGET_ROLE_NAME", "named-role")
     monkeypatch.setenv("EXTERNAL_ID", "the-word")
-    target_access().open(FAR, HOME, OTHER, "01RUN", ("ssm:GetParameter",))
+    target_access().open(FAR, HOME, OTHER, Purpose("01RUN", "erp", Phase.ACTIVATE), ("ssm:GetParameter",))
     (call,) = cloud.made("AssumeRole")
     assert (call.parameters["RoleArn"].rpartition("/")[2], call.parameters["ExternalId"]) == ("named-role", "the-word")
 

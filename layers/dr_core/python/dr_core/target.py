@@ -9,7 +9,7 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import cache, lru_cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
 import boto3
@@ -22,6 +22,9 @@ from dr_core.calls import watch
 from dr_core.errors import ErrorClass, ModuleError
 from dr_core.phases import Mode, Phase
 from dr_core.settings import setting
+
+if TYPE_CHECKING:
+    from mypy_boto3_sts.type_defs import TagTypeDef
 
 # Three tries inside a call; a dark Region is noticed in seconds (connect) and a hanging call does not outlive the lease.
 _CONFIG = Config(retries={"mode": "standard", "total_max_attempts": 3}, connect_timeout=3, read_timeout=10)
@@ -94,23 +97,43 @@ class Run:
     attempt: int
 
 
+CLEANUP_SUFFIX = "-Cleanup"
+"""The role that CLEANUP assumes is called as the other one, with this behind: what deletes is nobody's right on any other day."""
+
+
+@dataclass(frozen=True)
+class Purpose:
+    """What a session is for. Its session tags say so to IAM and in CloudTrail: dr-execution, dr-application, dr-phase."""
+
+    execution_id: str
+    application: str
+    phase: Phase
+
+    @property
+    def tags(self) -> "list[TagTypeDef]":
+        """The session's tags."""
+        named = {"dr-execution": self.execution_id, "dr-application": self.application, "dr-phase": self.phase.value}
+        return [{"Key": key, "Value": value} for key, value in named.items()]
+
+
 class TargetAccess:
-    """Opens targets with the role `role_name` of each account, identified by `external_id`."""
+    """Opens targets with the role `role_name` of each account, for CLEANUP with its own, identified by `external_id`."""
 
     def __init__(self, role_name: str, external_id: str) -> None:
         self._role_name = role_name
         self._external_id = external_id
 
-    def open(self, account: str, region: str, peer_region: str, run_id: str, actions: Sequence[str]) -> Target:
-        """Assume the role in `account`, its rights cut down to `actions` (IAM action names).
+    def open(self, account: str, region: str, peer_region: str, purpose: Purpose, actions: Sequence[str]) -> Target:
+        """Assume the role of the phase in `account`, its rights cut down to `actions` (IAM action names).
 
-        Without actions the session may only say who it is. `run_id` names the session: CloudTrail shows which execution made a call.
+        Without actions the session may only say who it is. The execution names the session: CloudTrail shows which one made a call.
         Raises ModuleError when the role does not exist or does not trust the orchestrator.
         """
+        role_name = self._role_name + (CLEANUP_SUFFIX if purpose.phase is Phase.CLEANUP else "")
         slot = int(time.time() // _REUSE_SECONDS)
         allowed = tuple(sorted(set(actions))) or ("sts:GetCallerIdentity",)
-        with _opening[hash((account, region, run_id, allowed)) % len(_opening)]:
-            session = _assume(self._role_name, self._external_id, account, region, run_id, allowed, slot)
+        with _opening[hash((account, region, purpose, allowed)) % len(_opening)]:
+            session = _assume(role_name, self._external_id, account, region, purpose, allowed, slot)
         return Target(session, account, region, peer_region)
 
 
@@ -121,7 +144,9 @@ def target_access() -> TargetAccess:
 
 
 @lru_cache(maxsize=128)
-def _assume(role_name: str, external_id: str, account: str, region: str, run_id: str, actions: tuple[str, ...], slot: int) -> boto3.Session:
+def _assume(
+    role_name: str, external_id: str, account: str, region: str, purpose: Purpose, actions: tuple[str, ...], slot: int
+) -> boto3.Session:
     """A session of the role; `slot` changes with the time, so that an answer is never reused past its end."""
     del slot
     role_arn = f"arn:{boto3.Session().get_partition_for_region(region)}:iam::{account}:role/{role_name}"
@@ -131,8 +156,9 @@ def _assume(role_name: str, external_id: str, account: str, region: str, run_id:
     try:
         credentials = sts.assume_role(
             RoleArn=role_arn,
-            RoleSessionName=f"dr-{run_id}"[:64],
+            RoleSessionName=f"dr-{purpose.execution_id}"[:64],
             ExternalId=external_id,
+            Tags=purpose.tags,
             Policy=json.dumps(policy, separators=(",", ":")),
             DurationSeconds=_SESSION_SECONDS,
         )["Credentials"]

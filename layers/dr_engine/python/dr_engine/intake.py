@@ -19,7 +19,7 @@ from dr_core.records import Approval, ApprovalStatus, Execution, ExecutionStatus
 from dr_core.references import REFERENCE_ACTIONS, Resolver
 from dr_core.settings import setting
 from dr_core.state import LockedError, Refusal, Table, table
-from dr_core.target import TargetAccess, target_access
+from dr_core.target import Purpose, TargetAccess, target_access
 from dr_engine.bounds import outside
 from dr_engine.plan import Plan, check_manifest, plan, refuse_drill, refuse_outside
 from dr_modules.base import modules
@@ -170,7 +170,8 @@ class Intake:
         within = partial(outside, bounds, f"{request.application}/{FILE_NAME}") if bounds else None
 
         def open_client(account: str, service: str) -> object:
-            target = self.access.open(account, request.target_region, request.source_region, identity, REFERENCE_ACTIONS)
+            purpose = Purpose(identity, request.application, request.phase)
+            target = self.access.open(account, request.target_region, request.source_region, purpose, REFERENCE_ACTIONS)
             return target.client(service)
 
         manifest = check_manifest(body, request.manifest_key, request.application, request.phase, modules())

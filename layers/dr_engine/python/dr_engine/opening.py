@@ -6,7 +6,7 @@ from typing import Any
 
 from dr_core.errors import ModuleError
 from dr_core.records import Execution, Resource
-from dr_core.target import Run, Target, TargetAccess
+from dr_core.target import Purpose, Run, Target, TargetAccess
 from dr_modules.base import DRModule, modules
 
 
@@ -26,7 +26,8 @@ def check_cap(resource: Resource) -> float:
 
 def open_target(access: TargetAccess, execution: Execution, resource: Resource, actions: Sequence[str]) -> Target:
     """The resource's account and Region, with the right to `actions` alone. Raises ModuleError when its role cannot be assumed."""
-    return access.open(resource.account, execution.target_region, execution.source_region, execution.id, actions)
+    purpose = Purpose(execution.id, execution.application, execution.phase)
+    return access.open(resource.account, execution.target_region, execution.source_region, purpose, actions)
 
 
 def module_in(target: Target, kind: type[DRModule[Any]], execution: Execution, resource: Resource) -> DRModule[Any]:

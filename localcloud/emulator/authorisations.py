@@ -1,0 +1,93 @@
+"""Authorisations: each is noted with the statements that allow it, and the gateway may ask for one, for the calls that moto serves.
+
+POST PATH {"accessKey", "account", "region", "action", "resources"} answers {} or {"message"}, why not. The notes are JSON lines in the file
+LOCALCLOUD_AUTHORISATIONS, each once: account and role of the caller, action, decision, and of the role's own policies `allowed_by`, the
+statements that allow it, by Sid, place of the action and place of the resource. Checked against ministack 1.5.33.
+"""
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+from ministack.core import iam_evaluator
+
+PATH = "/_localcloud/authorise"
+
+_resolve_principal = iam_evaluator.resolve_principal
+_evaluate = iam_evaluator.evaluate
+_noted: set[str] = set()
+
+
+class _OwnPolicies(list[Any]):
+    """The policies of a principal, to be told from those of a resource."""
+
+
+def _resolve_principal_and_mark(*arguments: Any, **more: Any) -> Any:
+    principal = _resolve_principal(*arguments, **more)
+    if getattr(principal, "policies", None) is not None:
+        principal.policies = _OwnPolicies(principal.policies)
+    return principal
+
+
+def _evaluate_and_note(context: Any, policies: Any, *limits: Any) -> Any:
+    result = _evaluate(context, policies, *limits)
+    if isinstance(policies, _OwnPolicies) and context.principal_type == "AssumedRole":
+        matching = [_places(context, one) for policy in policies for one in policy if iam_evaluator._first_match(context, [one], "Allow")]
+        role = iam_evaluator._role_name_from_assumed_arn(context.principal_arn)
+        noted = {"account": context.principal_account, "role": role, "action": context.action, "allowed_by": matching}
+        line = json.dumps({**noted, "decision": result.decision})
+        if line not in _noted:
+            _noted.add(line)
+            with Path(os.environ["LOCALCLOUD_AUTHORISATIONS"]).open("a", encoding="utf-8") as file:
+                file.write(line + "\n")
+    return result
+
+
+def _places(context: Any, statement: Any) -> list[Any]:
+    """The statement, and which of its actions and of its resources fit, by their places."""
+    actions = [place for place, one in enumerate(statement.actions) if iam_evaluator._action_matches(context.action, [one], [])]
+    fitting = [place for place, one in enumerate(statement.resources) if iam_evaluator._resource_matches(context.resource_arn, [one], [])]
+    return [statement.sid, min(actions, default=None), min(fitting, default=None)]
+
+
+def _authorise(asked: dict[str, Any]) -> dict[str, str]:
+    """Why the principal of an access key may not do something to one of the resources; nothing where it may. Root may everything."""
+    principal = iam_evaluator.resolve_principal(asked["accessKey"], asked["account"])
+    if isinstance(principal, iam_evaluator.AuthError):
+        return {"message": principal.message}
+    for resource in asked["resources"] if principal.policies is not None else ():
+        context = iam_evaluator.EvalContext(
+            principal_arn=principal.arn,
+            principal_type=principal.type,
+            principal_account=principal.account,
+            action=asked["action"],
+            resource_arn=resource,
+            region=asked["region"],
+            principal_keys=principal.keys,
+        )
+        if iam_evaluator.evaluate(context, principal.policies, *principal.limits).decision != "Allow":
+            return {"message": f"User: {principal.arn} is not authorized to perform: {asked['action']} on resource: {resource}"}
+    return {}
+
+
+def serve(application: Any) -> Any:
+    """An ASGI application with one path more than `application`."""
+
+    async def serving(scope: Any, receive: Any, send: Any) -> None:
+        if scope["type"] != "http" or scope["path"] != PATH:
+            await application(scope, receive, send)
+            return
+        body, more = b"", True
+        while more:
+            message = await receive()
+            body, more = body + message.get("body", b""), message.get("more_body", False)
+        answer = json.dumps(_authorise(json.loads(body))).encode()
+        await send({"type": "http.response.start", "status": 200, "headers": [(b"content-type", b"application/json")]})
+        await send({"type": "http.response.body", "body": answer})
+
+    return serving
+
+
+iam_evaluator.resolve_principal = _resolve_principal_and_mark
+iam_evaluator.evaluate = _evaluate_and_note
