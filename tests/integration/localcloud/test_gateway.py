@@ -133,7 +133,7 @@ def test_what_moto_serves_is_asked_of_the_role_too(cloud: LocalCloud) -> None:
     assert denied(whole("ecs").list_clusters) == denied(whole("drs").describe_jobs, filters={}) == "AccessDeniedException"
 
     narrow = session_of(cloud, arn, Policy=document(allow("rds:DescribeDBClusters", "rds:DescribeDBInstances")))
-    assert cluster_names(narrow("rds")) == [name]
+    assert name in cluster_names(narrow("rds"))
     assert denied(narrow("rds").describe_db_instances) == "AccessDenied", "the session's policy gives no right that the role has not"
     assert denied(narrow("rds").delete_db_cluster, DBClusterIdentifier=name, SkipFinalSnapshot=True) == "AccessDenied"
 
@@ -141,7 +141,7 @@ def test_what_moto_serves_is_asked_of_the_role_too(cloud: LocalCloud) -> None:
     boundary = iam.create_policy(PolicyName=name, PolicyDocument=document(allow("rds:DescribeDBClusters")))["Policy"]["Arn"]
     iam.put_role_permissions_boundary(RoleName=name, PermissionsBoundary=boundary)
     bounded = session_of(cloud, arn)
-    assert cluster_names(bounded("rds")) == [name]
+    assert name in cluster_names(bounded("rds"))
     assert denied(bounded("rds").delete_db_cluster, DBClusterIdentifier=name, SkipFinalSnapshot=True) == "AccessDenied"
 
 
