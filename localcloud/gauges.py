@@ -50,7 +50,7 @@ class Readings:
 def reading(cloud: LocalCloud) -> Iterator[Readings]:
     """Read every two seconds for the length of a with statement; the processor time is that of this length."""
     readings, over = Readings(), threading.Event()
-    before, (busy, idle) = _processor_seconds(cloud), _machine_seconds()
+    before, (busy, idle) = processor_seconds(cloud), _machine_seconds()
     readings.load_averages.append(os.getloadavg()[0])
 
     def read() -> None:
@@ -66,7 +66,7 @@ def reading(cloud: LocalCloud) -> Iterator[Readings]:
     finally:
         over.set()
         reader.join()
-        after = _processor_seconds(cloud)
+        after = processor_seconds(cloud)
         busy_then, idle_then = _machine_seconds()
         readings.machine_busy_seconds, readings.machine_idle_seconds = busy_then - busy, idle_then - idle
         readings.processor_seconds = {part: seconds - before.get(part, 0.0) for part, seconds in after.items()}
@@ -98,7 +98,7 @@ def _read_memory(cloud: LocalCloud, readings: Readings) -> None:
     readings.peak_mib_together = max(readings.peak_mib_together, sum(together.values()))
 
 
-def _processor_seconds(cloud: LocalCloud) -> Mapping[str, float]:
+def processor_seconds(cloud: LocalCloud) -> Mapping[str, float]:
     """Of each part so far; that of functions which have ended counts as well, once ministack has waited for them."""
     seconds: dict[str, float] = defaultdict(float)
     for part, pid in _processes(cloud):

@@ -8,7 +8,7 @@ from localcloud import mails
 from localcloud.cloud import CONTROL_ACCOUNT, PRIMARY_REGION, REPOSITORY, STANDBY_REGION, WORKLOAD_ACCOUNT, LocalCloud
 from localcloud.deployment import STACK_NAME, TEMPLATE, deploy, deploy_forwarding, deploy_target_role, stack_outputs
 
-_EXTERNAL_ID: Final = "local-cloud-external-id"
+EXTERNAL_ID: Final = "local-cloud-external-id"
 SECOND_STACK_NAME: Final = f"{STACK_NAME}-second"
 # What differs from a deployment on AWS: the page's address, no archive (the emulator has none), and no waiting for minutes.
 _FIRST_CHECK_SECONDS: Final = "0.5"
@@ -45,7 +45,7 @@ def deploy_orchestrator(
     """Deploy the orchestrator's stack alone; `parameters` beside those that every local deployment has. Gives the stack's outputs."""
     mails.verify_sender(cloud, region)
     given = {
-        "ExternalId": _EXTERNAL_ID,
+        "ExternalId": EXTERNAL_ID,
         "ApprovalPageUrl": cloud.function_url(f"{stack_name}-decide-approval", region),
         "ApprovalSeconds": str(approval_seconds),
         "FirstCheckSeconds": _FIRST_CHECK_SECONDS,
@@ -80,7 +80,7 @@ def allow(cloud: LocalCloud, *stacks: dict[str, str]) -> None:
     """Let the orchestrators whose stacks have these outputs work in each account, and hear of what happens in the applications'."""
     arns = ",".join(outputs["OrchestratorRoleArns"] for outputs in stacks)
     for account in (CONTROL_ACCOUNT, WORKLOAD_ACCOUNT):
-        deploy_target_role(cloud, account, {"OrchestratorRoleArns": arns, "ExternalId": _EXTERNAL_ID})
+        deploy_target_role(cloud, account, {"OrchestratorRoleArns": arns, "ExternalId": EXTERNAL_ID})
     buses = dict(zip(("FirstBusArn", "SecondBusArn", "ThirdBusArn"), (outputs["BusArn"] for outputs in stacks), strict=False))
     for region in (PRIMARY_REGION, STANDBY_REGION):
         deploy_forwarding(cloud, WORKLOAD_ACCOUNT, region, buses)

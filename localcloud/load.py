@@ -26,15 +26,12 @@ from rich.console import Console
 
 from dr_core.records import ExecutionStatus, Resource, ResourceStatus
 from dr_core.state import Table, TimelineEntry
-from localcloud import journal
+from localcloud import journal, performance_page
 from localcloud.approver import Approver
 from localcloud.cloud import CONTROL_ACCOUNT, PRIMARY_REGION, REPOSITORY, STANDBY_REGION, WORKLOAD_ACCOUNT, LocalCloud
 from localcloud.deployment import STACK_NAME
 from localcloud.gauges import Readings, queues, reading
 from localcloud.installation import install
-
-PAGE: Final = REPOSITORY / "docs" / "performance.md"
-BEGIN, END = "<!-- load: written by make load -->\n", "<!-- load: end -->\n"
 
 _TIME_SCALE: Final = 0.02
 _PATIENCE_SECONDS: Final = 1800.0
@@ -316,15 +313,6 @@ def spread(values: Sequence[float]) -> str:
     return f"median {p50:.1f} s, p95 {p95:.1f} s, max {values[-1]:.1f} s"
 
 
-def write(section: str, page: Path = PAGE) -> None:
-    """Put the section between its marks, and leave the rest of the page as it is. Raises ValueError where the marks are not there."""
-    text = page.read_text()
-    if text.count(BEGIN) != 1 or text.count(END) != 1:
-        raise ValueError(f"{page} has no place for the load: a line {BEGIN.strip()} and, below it, a line {END.strip()} are wanted")
-    before, _, rest = text.partition(BEGIN)
-    page.write_text(before + BEGIN + "\n" + section + "\n" + END + rest.partition(END)[2])
-
-
 def machine(readings: Readings) -> str:
     """Who had the processors: a load that shares them with other work is slower than it could be."""
     ours, busy, idle = sum(readings.processor_seconds.values()), readings.machine_busy_seconds, readings.machine_idle_seconds
@@ -375,7 +363,7 @@ def main() -> int:
         cloud.stop()
     out.print(section(figures), markup=False)
     if not options.no_page:
-        write(section(figures))
+        performance_page.write("load", section(figures))
     return 1 if figures.wrong else 0
 
 

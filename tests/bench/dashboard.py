@@ -34,13 +34,12 @@ from dr_core.state import Table, _item
 from dr_people import board_shells
 from dr_people.board import Board
 from dr_people.wellbeing import Wellbeing
+from localcloud import performance_page
 from localcloud.cloud import CONTROL_ACCOUNT, REPOSITORY, STANDBY_REGION, LocalCloud
 from localcloud.deployment import STACK_NAME
 from localcloud.installation import install
-from localcloud.load import PAGE
 from tests.support.control_plane import a_layer, a_resource, an_approval, an_execution
 
-BEGIN, END = "<!-- dashboard: written by make bench-dashboard -->\n", "<!-- dashboard: end -->\n"
 FUNCTION: Final = f"{STACK_NAME}-show-dashboard"
 COLD, WARM = 5, 30
 _LAYERS, _RESOURCES, _EVERY_TENTH = 3, 10, 10
@@ -242,15 +241,6 @@ def _spread(values: Sequence[float]) -> str:
     return f"median {median(ordered):.0f} ms, p90 {ordered[int(0.9 * (len(ordered) - 1))]:.0f} ms, max {ordered[-1]:.0f} ms"
 
 
-def write(text: str) -> None:
-    """Put the section between its marks. Raises ValueError where they are not in docs/performance.md."""
-    before, mark, rest = PAGE.read_text().partition(BEGIN)
-    _, end, after = rest.partition(END)
-    if not (mark and end):
-        raise ValueError(f"{PAGE} has no place for it: a line {BEGIN.strip()} and, below it, a line {END.strip()} are wanted")
-    PAGE.write_text(f"{before}{BEGIN}\n{text}\n{END}{after}")
-
-
 def main() -> int:
     """Measure. Gives the exit code."""
     parser = argparse.ArgumentParser(description="The dashboard's first page with many executions in the table.")
@@ -276,7 +266,7 @@ def main() -> int:
     text = section(figures)
     sys.stdout.write(text)
     if not options.no_page:
-        write(text)
+        performance_page.write("dashboard", text)
     return 1 if figures.wrong else 0
 
 

@@ -1,13 +1,10 @@
 """The figures of a load are taken from the timelines as they are meant."""
 
 import json
-from pathlib import Path
-
-import pytest
 
 from dr_core.state import TimelineEntry
 from localcloud.gauges import Readings
-from localcloud.load import BEGIN, END, closes, lasted, machine, spread, waits, write
+from localcloud.load import closes, lasted, machine, spread, waits
 
 
 def entry(second: int, detail_type: str, **detail: object) -> TimelineEntry:
@@ -54,12 +51,3 @@ def test_who_had_the_machine_is_told() -> None:
     readings.processor_seconds = {"functions": 25.0, "gateway": 5.0}
     told = "30 % this cloud, 50 % other work and this command, 20 % idle; load average 3 before it began, 7 in the median"
     assert machine(readings) == told
-
-
-@pytest.mark.parametrize("text", ["no marks", BEGIN, END, BEGIN + END + BEGIN])
-def test_a_page_without_a_place_for_the_figures_is_left_alone(tmp_path: Path, text: str) -> None:
-    page = tmp_path / "page.md"
-    page.write_text(text)
-    with pytest.raises(ValueError, match="no place for the load"):
-        write("figures", page)
-    assert page.read_text() == text

@@ -1,0 +1,110 @@
+"""The product, with the module Pause added to a copy of its source, on a local cloud."""
+
+import json
+import re
+import shutil
+import time
+from collections.abc import Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import Final
+from uuid import uuid4
+
+from dr_core.records import ExecutionStatus, Resource
+from dr_core.state import Table
+from localcloud.approver import Approver
+from localcloud.cloud import PRIMARY_REGION, REPOSITORY, STANDBY_REGION, LocalCloud
+from localcloud.deployment import STACK_NAME
+from tests.bench.cases import Case
+from tests.bench.invocations import invocations
+from tests.bench.run import Run, metered
+
+_MODULE: Final = Path(__file__).parent / "modules" / "pause.py"
+_PATIENCE_SECONDS: Final = 300.0
+_LOOK_SECONDS: Final = 0.5  # looking is a call too
+
+
+def source(directory: Path) -> Path:
+    """A copy of what is deployed, with the module; gives its template."""
+    shutil.rmtree(directory, ignore_errors=True)
+    for name in ("layers", "functions"):
+        shutil.copytree(REPOSITORY / name, directory / name, ignore=shutil.ignore_patterns("__pycache__", "*.egg-info"))
+    shutil.copy(_MODULE, directory / "layers/dr_modules/python/dr_modules")
+    # The packages are the same: their layers stay where they are, and need not be built again.
+    text = re.sub(r"(ContentUri: )(layers/\w*dependencies)\b", rf"\g<1>{REPOSITORY}/\g<2>", (REPOSITORY / "template.yaml").read_text())
+    template = directory / "template.yaml"
+    template.write_text(text)
+    return template
+
+
+class Orchestrator:
+    """Runs cases one after the other."""
+
+    name: Final = "DR Orchestrator"
+
+    def __init__(self, cloud: LocalCloud, outputs: dict[str, str]) -> None:
+        """The environment must point at the cloud already."""
+        self._cloud, self._outputs = cloud, outputs
+        self._table = Table(outputs["StateTableName"])
+        self._approver = Approver(cloud, outputs["ApprovalTopicArn"], "bench")
+
+    def run(self, case: Case) -> Run:
+        """Request, approve, wait for the end. Raises TimeoutError, or ValueError when it is refused or does not succeed."""
+        execution_id = self._requested(case)
+        link = self._approver.link(execution_id, _PATIENCE_SECONDS)
+        began = time.time()
+        with metered(self._cloud) as meter:
+            self._approver.decide(link, "approve", "bench").raise_for_status()
+            self._wait(execution_id)
+        timeline = self._table.timeline(execution_id)
+        times = {entry.detail_type: datetime.fromisoformat(json.loads(entry.detail)["occurredAt"]).timestamp() for entry in timeline}
+        called, billed = invocations(self._cloud, STACK_NAME, began)
+        return Run(
+            case=case,
+            wall_seconds=times["Execution Completed"] - times["Approval Granted"],
+            lags=_lags(self._table.resources(execution_id)),
+            steps=len(timeline),
+            invocations=called,
+            billed_seconds=billed,
+            calls=meter.calls,
+            processor=meter.processor,
+        )
+
+    def _requested(self, case: Case) -> str:
+        application = f"bench-{uuid4().hex[:8]}"
+        body = json.dumps(case.manifest()).encode()
+        self._cloud.client("s3").put_object(Bucket=self._outputs["ManifestBucketName"], Key=f"{application}/Instantiate.json", Body=body)
+        detail = {"application": application, "phase": "INSTANTIATE", "sourceRegion": PRIMARY_REGION, "targetRegion": STANDBY_REGION}
+        detail |= {"mode": "planned", "requestedBy": "operator", "reason": "bench", "clientToken": application}
+        entry = {"EventBusName": self._outputs["BusName"], "Source": "dr.operator", "DetailType": "Execution Requested"}
+        self._cloud.client("events").put_events(Entries=[{**entry, "Detail": json.dumps(detail)}])
+        deadline = time.monotonic() + _PATIENCE_SECONDS
+        while (execution_id := self._table.by_token(application, application)) is None:
+            if time.monotonic() > deadline:
+                raise TimeoutError(f"the request of {application} led to nothing")
+            time.sleep(0.2)
+        if refusal := self._table.refusal(execution_id):
+            raise ValueError("; ".join(refusal.problems))
+        return execution_id
+
+    def _wait(self, execution_id: str) -> None:
+        deadline = time.monotonic() + _PATIENCE_SECONDS
+        key = {"pk": {"S": f"EXEC#{execution_id}"}, "sk": {"S": "META"}}
+        while time.monotonic() < deadline:
+            item = self._cloud.client("dynamodb").get_item(TableName=self._outputs["StateTableName"], Key=key)["Item"]
+            status = ExecutionStatus(item["status"]["S"])
+            if status is ExecutionStatus.SUCCEEDED:
+                return
+            if status.is_terminal or status is ExecutionStatus.FAILED:
+                raise ValueError(f"{execution_id} is {status}")
+            time.sleep(_LOOK_SECONDS)
+        raise TimeoutError(f"{execution_id} did not end within {_PATIENCE_SECONDS:.0f} s")
+
+
+def _lags(resources: Sequence[Resource]) -> list[float]:
+    found = []
+    for resource in resources:
+        assert resource.handles and resource.ended_at, resource
+        goal = float(json.loads(resource.handles)[0]["startedAt"]) + json.loads(resource.parameters)["Seconds"]
+        found.append(resource.ended_at.timestamp() - goal)
+    return sorted(found)

@@ -1,0 +1,59 @@
+"""The comparison with nested state machines: what its figures are reckoned from."""
+
+import pytest
+
+from tests.bench.cases import CASES, Case, checked, realistic
+from tests.bench.price import of_nested, of_orchestrator
+from tests.bench.run import Run
+from tests.bench.section import section
+
+CASE = Case("3 x 100, instant", [[1.0, 2.0], [3.0]])
+CALLS = {("dynamodb", "TransactWriteItems"): 10, ("dynamodb", "GetItem"): 100, ("s3", "GetObject"): 7}
+
+
+def a_run(case: Case = CASE, wall: float = 7.0, steps: int = 1_000, lags: tuple[float, ...] = (0.1, 0.2, 0.3)) -> Run:
+    return Run(case, wall, lags, steps, 100, 10.0, CALLS, {"gateway": 1.0})
+
+
+def test_the_critical_path_is_the_slowest_of_each_layer() -> None:
+    assert (CASE.critical_path, CASE.resources, a_run().overhead) == (5.0, 3, 2.0)
+    assert realistic(0.1).critical_path == pytest.approx(69.0)
+
+
+def test_no_two_resources_of_a_layer_have_the_same_target() -> None:
+    for case in CASES:
+        for layer in case.manifest():
+            resources = layer["resources"]
+            assert isinstance(resources, list)
+            assert len({str(one["parameters"]) for one in resources}) == len(resources), case.name
+
+
+def test_what_is_checked_ends_evenly_spread() -> None:
+    (seconds,) = checked(1, 100).seconds
+    assert (min(seconds), max(seconds), len(set(seconds))) == (1.0, 1.99, 100)
+
+
+def test_calls_are_counted_by_service_and_operation() -> None:
+    assert a_run().called("dynamodb") == 110
+    assert a_run().called("dynamodb", "GetItem", "Query") == 100
+
+
+def test_prices() -> None:
+    functions = 100 * 0.20e-6 + 10 * 0.5 * 0.0000133334
+    assert of_nested(a_run()) == pytest.approx(functions + 1_000 * 25e-6)
+    assert of_orchestrator(a_run()) == pytest.approx(functions + 1_000 * (1e-6 + 3 * 0.4e-6) + 80 * 0.625e-6 + 100 * 0.125e-6)
+
+
+def test_an_aim_is_met_or_not() -> None:
+    met = section([(a_run(wall=6.0), a_run(wall=7.0))], 0.3)
+    assert "| 3 x 100, instant: overhead at most half of nested | 0.50 | yes |" in met
+    assert "load average before it began 0.3" in met
+    missed = section([(a_run(wall=8.0), a_run(wall=7.0))], 0.3)
+    assert "| 3 x 100, instant: overhead at most half of nested | 1.50 | **no** |" in missed
+    assert "| overhead never above nested | at worst 1.50, 3 x 100, instant | **no** |" in missed
+
+
+def test_the_lag_is_that_of_the_worst_case_that_is_checked() -> None:
+    late = a_run(checked(1, 1), lags=(0.5, 1.2))
+    found = section([(a_run(checked(1, 1)), a_run(checked(1, 1))), (late, late)], 0.3)
+    assert "| 1.20 s, 1.26 | **no** |" in found
