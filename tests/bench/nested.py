@@ -8,20 +8,20 @@ from uuid import uuid4
 
 from localcloud.cloud import LocalCloud
 from localcloud.deployment import deploy
-from tests.bench.cases import CHECK_SECONDS, Case
+from tests.bench.cases import Case
 from tests.bench.invocations import invocations
 from tests.bench.run import Run, metered
 
 STACK_NAME: Final = "nested-state-machines"
-_TEMPLATE: Final = Path(__file__).parent / "nested_stack" / "template.yaml"
+TEMPLATE: Final = Path(__file__).parent / "nested_stack" / "template.yaml"
 _PATIENCE_SECONDS: Final = 300.0
 _LOOK_SECONDS: Final = 0.5
 
 
 def deploy_nested(cloud: LocalCloud, bucket: str, external_id: str) -> dict[str, str]:
     """Deploy the state machines. Gives the stack's outputs."""
-    parameters = {"ManifestBucketName": bucket, "ExternalId": external_id, "CheckSeconds": str(CHECK_SECONDS)}
-    return deploy(cloud, template=_TEMPLATE, stack_name=STACK_NAME, parameters=parameters)
+    parameters = {"ManifestBucketName": bucket, "ExternalId": external_id}
+    return deploy(cloud, template=TEMPLATE, stack_name=STACK_NAME, parameters=parameters)
 
 
 class Nested:

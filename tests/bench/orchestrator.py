@@ -19,7 +19,7 @@ from tests.bench.cases import Case
 from tests.bench.invocations import invocations
 from tests.bench.run import Run, metered
 
-_MODULE: Final = Path(__file__).parent / "modules" / "pause.py"
+PAUSE: Final = Path(__file__).parent / "modules" / "pause.py"
 _PATIENCE_SECONDS: Final = 300.0
 _LOOK_SECONDS: Final = 0.5  # looking is a call too
 
@@ -29,7 +29,7 @@ def source(directory: Path) -> Path:
     shutil.rmtree(directory, ignore_errors=True)
     for name in ("layers", "functions"):
         shutil.copytree(REPOSITORY / name, directory / name, ignore=shutil.ignore_patterns("__pycache__", "*.egg-info"))
-    shutil.copy(_MODULE, directory / "layers/dr_modules/python/dr_modules")
+    shutil.copy(PAUSE, directory / "layers/dr_modules/python/dr_modules")
     # The packages are the same: their layers stay where they are, and need not be built again.
     text = re.sub(r"(ContentUri: )(layers/\w*dependencies)\b", rf"\g<1>{REPOSITORY}/\g<2>", (REPOSITORY / "template.yaml").read_text())
     template = directory / "template.yaml"

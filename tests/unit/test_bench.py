@@ -2,7 +2,9 @@
 
 import pytest
 
-from tests.bench.cases import CASES, Case, checked, realistic
+from tests.bench.cases import CASES, CHECK_SECONDS, Case, checked, realistic
+from tests.bench.nested import TEMPLATE
+from tests.bench.orchestrator import PAUSE
 from tests.bench.price import of_nested, of_orchestrator
 from tests.bench.run import Run
 from tests.bench.section import section
@@ -31,6 +33,11 @@ def test_no_two_resources_of_a_layer_have_the_same_target() -> None:
 def test_what_is_checked_ends_evenly_spread() -> None:
     (seconds,) = checked(1, 100).seconds
     assert (min(seconds), max(seconds), len(set(seconds))) == (1.0, 1.99, 100)
+
+
+def test_both_look_equally_often() -> None:
+    assert f"            Seconds: {CHECK_SECONDS}\n" in TEMPLATE.read_text()
+    assert f"    check_cap_seconds = {CHECK_SECONDS}\n" in PAUSE.read_text()
 
 
 def test_calls_are_counted_by_service_and_operation() -> None:
