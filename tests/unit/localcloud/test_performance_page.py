@@ -27,7 +27,7 @@ def test_a_page_without_a_place_for_the_figures_is_left_alone(tmp_path: Path, te
     assert page.read_text() == text
 
 
-@pytest.mark.parametrize("name", ["load", "bench", "dashboard"])
+@pytest.mark.parametrize("name", ["load", "bench", "cold-start", "dashboard"])
 def test_the_page_has_a_place_for_each(tmp_path: Path, name: str) -> None:
     page = tmp_path / "page.md"
     page.write_text(performance_page.PAGE.read_text())
