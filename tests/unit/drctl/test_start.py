@@ -116,7 +116,9 @@ def test_waits_until_the_end_when_asked_to(desk: Desk) -> None:
     result = desk.run(*STORY, "--wait")
     assert result.exit_code == 1
     assert "Approval Rejected    by ann, not now" in result.stdout
-    assert result.stdout.splitlines()[-1] == "It ended as REJECTED: rejected by ann: not now. A new one can be started."
+    ended, again = result.stdout.splitlines()[-2:]
+    assert ended == "It ended as REJECTED: rejected by ann: not now. A new one can be started."
+    assert again.strip().startswith("drctl start storefront ")
 
 
 def test_a_bus_that_does_not_take_the_event_is_no_success(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
