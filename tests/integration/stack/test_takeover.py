@@ -117,7 +117,8 @@ def test_a_home_region_lost_in_the_midst_of_activate(
     cloud.replication.settle()
     assert held(cloud, HERE, name, execution_id) == held(cloud, LOST, name, execution_id), "what is settled is the same in both"
 
-    # Of the two rules at once, one executor dies after its act, and one before it: neither is on record.
+    # Of the two rules at once, one executor dies after its act, and one before it, or with its call under way where both are of one
+    # process: neither is on record.
     cloud.replication.hold(TORN)
     cloud.faults.add(Fault(effect=Effect.CRASH, when=When.AFTER, operation="EnableRule", first=1, last=1))
     cloud.faults.add(Fault(effect=Effect.CRASH, when=When.BEFORE, operation="EnableRule", first=1, last=2))
@@ -135,7 +136,7 @@ def test_a_home_region_lost_in_the_midst_of_activate(
     cloud.faults.clear()
     cloud.faults.add(Fault(effect=Effect.DARK, region=LOST))
     before = done(operator, since)
-    assert before["FailoverGlobalCluster"] == 1 and sum(before[rule] for rule in RULES) == 1
+    assert before["FailoverGlobalCluster"] == 1 and 1 <= sum(before[rule] for rule in RULES) <= 2
 
     for variable, value in cloud.environment(region=HERE).items():
         monkeypatch.setenv(variable, value)
