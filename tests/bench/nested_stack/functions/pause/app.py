@@ -18,7 +18,13 @@ sts = boto3.client("sts")
 def target(account: str) -> str:
     """Assume the role in the target account, once in a warm function. Gives the key of its credentials."""
     role = f"arn:aws:iam::{account}:role/{os.environ['TARGET_ROLE_NAME']}"
-    assumed = sts.assume_role(RoleArn=role, RoleSessionName="dr-nested", ExternalId=os.environ["EXTERNAL_ID"])
+    purpose = {"dr-application": "bench", "dr-execution": "nested", "dr-phase": "INSTANTIATE"}
+    assumed = sts.assume_role(
+        RoleArn=role,
+        RoleSessionName="dr-nested",
+        ExternalId=os.environ["EXTERNAL_ID"],
+        Tags=[{"Key": key, "Value": value} for key, value in purpose.items()],
+    )
     return assumed["Credentials"]["AccessKeyId"]
 
 
