@@ -1,8 +1,10 @@
 """The messages of a batch are worked on at the same time, each with what is its own."""
 
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+import pytest
 from aws_lambda_powertools.utilities.batch import process_partial_response
 from aws_lambda_powertools.utilities.data_classes.sqs_event import SQSRecord
 
@@ -47,3 +49,15 @@ def test_keys_of_the_log_stay_with_their_message() -> None:
     assert process(work, batch("a", "b")) == []
     assert seen == {"a": "a", "b": "b"}
     assert logger.thread_safe_get_current_keys() == before
+
+
+def test_a_thread_begins_each_message_without_the_keys_of_the_last_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("dr_core.side_by_side._threads", ThreadPoolExecutor(1))
+    seen: dict[str, Any] = {}
+
+    def work(record: SQSRecord) -> None:
+        seen[record.body] = logger.thread_safe_get_current_keys().get("of")
+        logger.thread_safe_append_keys(of=record.body)
+
+    assert process(work, batch("a", "b")) == []
+    assert seen == {"a": None, "b": None}
