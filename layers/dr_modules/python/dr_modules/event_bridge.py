@@ -82,7 +82,6 @@ class EventBridge(DRModule[EventBridgeParameters]):
         Phase.ACTIVATE: ("events:DescribeRule", "events:EnableRule", "events:ListTargetsByRule"),
         Phase.CLEANUP: ("events:DescribeRule", "events:DisableRule"),
     }
-    # The call itself, as CloudTrail tells it: EventBridge has no event of its own for a rule's state.
     terminal_codes = frozenset({"ManagedRuleException"})
     check_cap_seconds = 5
     timeout_seconds = 300

@@ -70,7 +70,6 @@ class LambdaFunction(DRModule[LambdaFunctionParameters]):
     permissions: ClassVar[Permissions] = dict.fromkeys(
         Phase, ("lambda:InvokeFunction", "lambda:GetFunctionConfiguration", "lambda:GetFunctionConcurrency")
     )
-    # The call itself, where a trail records Lambda's data events: Lambda has no event of its own for a call that has returned.
     check_cap_seconds = 5
     timeout_seconds = 1200
     lease_seconds = _CALL_SECONDS + 60

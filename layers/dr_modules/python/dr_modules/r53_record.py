@@ -109,7 +109,6 @@ class R53Record(DRModule[R53RecordParameters]):
             "elasticloadbalancing:DescribeLoadBalancers",
         )
     }
-    # The call itself, as CloudTrail tells it, in us-east-1 alone: Route 53 has no event of its own for a change that is INSYNC.
     terminal_codes = frozenset({"InvalidChangeBatch"})
     check_cap_seconds = 10
     timeout_seconds = 3600  # Route 53's own recovery of its control plane may take that long
