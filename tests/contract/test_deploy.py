@@ -1,16 +1,12 @@
-"""How the spoke templates are rolled out names them and their parameters as they are; the page of costs counts what there is."""
+"""How the spoke templates are rolled out names them and their parameters as they are."""
 
-import re
-from collections import Counter
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
-from dr_core.metrics import Metric
-from tests.support.deployed import functions
-from tests.support.state_table import _Loader, template
+from tests.support.state_table import _Loader
 
 DEPLOY = Path(__file__).parents[2] / "deploy"
 SPOKE = ("TargetAccountsAssumeRole.yaml", "ForwardEvents.yaml")
@@ -56,14 +52,3 @@ def test_accounts_that_join_get_it_and_the_stack_sets_parameters_are_used() -> N
     for one in loaded("StackSets.yaml")["Resources"].values():
         assert one["Properties"]["PermissionModel"] == "SERVICE_MANAGED"
         assert one["Properties"]["AutoDeployment"]["Enabled"] is True
-
-
-def test_the_page_of_costs_counts_what_the_stack_has() -> None:
-    page = (DEPLOY.parent / "docs" / "cost.md").read_text()
-    counted = dict(re.findall(r"^\| ([a-z][^|]+) \| ([\d,]+) \| ", page, re.MULTILINE))
-    kinds = Counter(one["Type"] for one in template()["Resources"].values())
-    fed = [source for one in functions().values() for source in one.get("Events", {}).values() if source["Type"] == "SQS"]
-    assert counted["queues that functions read"] == str(len(fed))
-    assert counted["alarms"] == str(kinds["AWS::CloudWatch::Alarm"])
-    assert counted["secrets"] == str(kinds["AWS::SecretsManager::Secret"])
-    assert counted["metrics of its own, when all of them have values"] == str(len(Metric))
