@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from ministack.core import iam_evaluator
+from own_path import Application, with_path  # beside this file
 
 PATH = "/_localcloud/authorise"
 
@@ -77,22 +78,9 @@ def _authorise(asked: dict[str, Any]) -> dict[str, str]:
     return {}
 
 
-def serve(application: Any) -> Any:
-    """An ASGI application with one path more than `application`."""
-
-    async def serving(scope: Any, receive: Any, send: Any) -> None:
-        if scope["type"] != "http" or scope["path"] != PATH:
-            await application(scope, receive, send)
-            return
-        body, more = b"", True
-        while more:
-            message = await receive()
-            body, more = body + message.get("body", b""), message.get("more_body", False)
-        answer = json.dumps(_authorise(json.loads(body))).encode()
-        await send({"type": "http.response.start", "status": 200, "headers": [(b"content-type", b"application/json")]})
-        await send({"type": "http.response.body", "body": answer})
-
-    return serving
+def serve(application: Application) -> Application:
+    """The application with PATH."""
+    return with_path(application, PATH, lambda _method, body: (200, _authorise(json.loads(body))))
 
 
 iam_evaluator.resolve_principal = _resolve_principal_and_mark

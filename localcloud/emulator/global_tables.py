@@ -9,13 +9,13 @@ import copy
 import json
 import random
 import time
-from collections.abc import Awaitable, Callable
 from fnmatch import fnmatchcase
 from typing import Any
 
 from ministack.core.responses import get_account_id, get_region, request_scope
 from ministack.services import dynamodb
 from ministack.services.cloudformation import provisioners
+from own_path import Application, with_path  # beside this file
 
 PATH = "/_localcloud/replication"
 
@@ -91,25 +91,20 @@ class Replication:
         """What is set, and how many writes are on their way or held."""
         return {"seconds": self.seconds, "held": self.held, "underWay": self._under_way, "stopped": len(self._stopped)}
 
-    def serve(self, app: Callable[..., Awaitable[None]]) -> Callable[..., Awaitable[None]]:
+    def serve(self, app: Application) -> Application:
         """The server, which also answers PUT and GET under PATH."""
+        answering = with_path(app, PATH, self._answer)
 
         async def with_replication(scope: Any, receive: Any, send: Any) -> None:
             self._loop = asyncio.get_running_loop()
-            if scope["type"] != "http" or scope["path"] != PATH:
-                await app(scope, receive, send)
-                return
-            if scope["method"] == "PUT":
-                body, more = b"", True
-                while more:
-                    message = await receive()
-                    body, more = body + message.get("body", b""), message.get("more_body", False)
-                self.configure(json.loads(body))
-            answer = json.dumps(self.status()).encode()
-            await send({"type": "http.response.start", "status": 200, "headers": [(b"content-type", b"application/json")]})
-            await send({"type": "http.response.body", "body": answer})
+            await answering(scope, receive, send)
 
         return with_replication
+
+    def _answer(self, method: str, body: bytes) -> tuple[int, object]:
+        if method == "PUT":
+            self.configure(json.loads(body))
+        return 200, self.status()
 
 
 def _with_replicas(made: Any, properties: Any) -> Any:

@@ -18,9 +18,9 @@ import time
 import uuid
 from typing import Any
 
-import authorisations  # it stands beside this file, where hypercorn looks
-import done_once  # noqa: F401 - it stands beside this file, where hypercorn looks
-import global_tables  # beside this file, as done_once
+import authorisations  # these four stand beside this file, where hypercorn looks
+import done_once  # noqa: F401 - it works by being there
+import global_tables
 import ministack_events
 from ministack import app as server
 from ministack.core import iam_actions

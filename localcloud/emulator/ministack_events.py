@@ -11,7 +11,7 @@ Checked against ministack 1.5.33.
 
 import json
 import logging
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Mapping
 from typing import Any, Final
 
 from ministack.core import iam_evaluator as evaluator
@@ -19,15 +19,13 @@ from ministack.core.arn import ArnParseError, parse_arn
 from ministack.core.responses import get_account_id, get_region, request_scope
 from ministack.services import eventbridge, iam
 from ministack.services.cloudformation import provisioners
+from own_path import Application, with_path  # beside this file
 
 PATH: Final = "/_localcloud/service-events"
 _SERVICE: Final = "events.amazonaws.com"
 
 _log = logging.getLogger("localcloud.events")
 _invoke = eventbridge._invoke_target
-
-Scope = Mapping[str, Any]
-Application = Callable[[Scope, Callable[..., Awaitable[Any]], Callable[..., Awaitable[Any]]], Awaitable[None]]
 
 
 def _invoke_anywhere(target: Mapping[str, Any], event: Mapping[str, Any], rule: Mapping[str, Any], view: Any = None) -> None:
@@ -103,25 +101,16 @@ def _delete_policy(physical_id: str, _props: Mapping[str, Any]) -> None:
 
 def telling(served: Application) -> Application:
     """The application, which also takes events of AWS's own services: JSON, a list of events as EventBridge delivers them."""
+    return with_path(served, PATH, _tell_all)
 
-    async def app(scope: Scope, receive: Callable[..., Awaitable[Any]], send: Callable[..., Awaitable[Any]]) -> None:
-        if scope["type"] != "http" or scope["path"] != PATH:
-            await served(scope, receive, send)
-            return
-        body, more = b"", True
-        while more:
-            message = await receive()
-            body, more = body + message.get("body", b""), message.get("more_body", False)
-        try:
-            for event in json.loads(body):
-                _tell(event)
-            status, answer = 200, b"{}"
-        except (ValueError, KeyError, TypeError) as error:
-            status, answer = 400, json.dumps({"message": f"not a list of events: {error!r}"}).encode()
-        await send({"type": "http.response.start", "status": status, "headers": [(b"content-type", b"application/json")]})
-        await send({"type": "http.response.body", "body": answer})
 
-    return app
+def _tell_all(_method: str, body: bytes) -> tuple[int, object]:
+    try:
+        for event in json.loads(body):
+            _tell(event)
+    except (ValueError, KeyError, TypeError) as error:
+        return 400, {"message": f"not a list of events: {error!r}"}
+    return 200, {}
 
 
 def _tell(event: Mapping[str, Any]) -> None:
