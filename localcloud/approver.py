@@ -10,6 +10,7 @@ from typing import Any, Final
 import httpx
 
 from localcloud.cloud import STANDBY_REGION, LocalCloud
+from localcloud.mailbox import subscribed
 
 _LINK: Final = re.compile(r"https?://\S+\?token=\S+")  # the message may quote other addresses, such as one that did not answer
 _LAYER: Final = re.compile(r"Waits:\s+layer (\d+)")
@@ -27,12 +28,7 @@ class Approver:
     def __init__(self, cloud: LocalCloud, topic_arn: str, name: str = "approver", region: str = STANDBY_REGION) -> None:
         self._name = name
         self._sqs: Any = cloud.client("sqs", region)
-        self._queue = self._sqs.create_queue(QueueName=f"{name}-mailbox")["QueueUrl"]
-        arn = self._sqs.get_queue_attributes(QueueUrl=self._queue, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
-        allow = {"Effect": "Allow", "Principal": {"Service": "sns.amazonaws.com"}, "Action": "sqs:SendMessage", "Resource": arn}
-        policy = {"Version": "2012-10-17", "Statement": [allow | {"Condition": {"ArnEquals": {"aws:SourceArn": topic_arn}}}]}
-        self._sqs.set_queue_attributes(QueueUrl=self._queue, Attributes={"Policy": json.dumps(policy)})
-        cloud.client("sns", region).subscribe(TopicArn=topic_arn, Protocol="sqs", Endpoint=arn)
+        self._queue = subscribed(cloud, topic_arn, name, region)
         self._links: dict[tuple[str, int], str] = {}
 
     def link(self, execution_id: str, timeout_seconds: float = 60.0, layer: int = 0) -> str:

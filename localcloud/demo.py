@@ -26,6 +26,7 @@ from localcloud.applications import Application, Step
 from localcloud.approver import Approver
 from localcloud.cloud import PRIMARY_REGION, REPOSITORY, STANDBY_REGION, LocalCloud
 from localcloud.installation import install, publish
+from localcloud.requests import put, started
 
 _APPLICATION: Final = "storefront"
 _STATE_DIR: Final = REPOSITORY / ".local" / "demo"
@@ -75,17 +76,8 @@ class Demo:
             {**entry, "EventBusName": self._bus, "Detail": json.dumps(json.loads(entry["Detail"]) | {"clientToken": token})}
             for entry in step.entries
         ]
-        answer = self._cloud.client("events").put_events(Entries=entries)
-        if answer["FailedEntryCount"]:
-            raise DemoError(f"the bus did not take the request of {step.phase}: {answer['Entries']}")
-        deadline = time.monotonic() + 60
-        while (execution_id := self._table.by_token(self._application.NAME, token)) is None:
-            if time.monotonic() > deadline:
-                raise DemoError(f"the request of {step.phase} led to nothing within 60 s; see {self._cloud.state_dir}/ministack.log")
-            time.sleep(0.1)
-        if refusal := self._table.refusal(execution_id):
-            raise DemoError(f"{step.phase} was refused: " + "; ".join(refusal.problems))
-        return execution_id
+        put(self._cloud, entries)
+        return started(self._cloud, self._table, self._application.NAME, token)
 
     def _fetch_report(self, execution_id: str) -> None:
         """Copy the report that the stack has stored next to the demonstration's logs, where it can be opened afterwards."""

@@ -32,6 +32,7 @@ from localcloud.cloud import CONTROL_ACCOUNT, PRIMARY_REGION, REPOSITORY, STANDB
 from localcloud.deployment import STACK_NAME
 from localcloud.gauges import Readings, queues, reading
 from localcloud.installation import install
+from localcloud.requests import put, started
 
 _TIME_SCALE: Final = 0.02
 _PATIENCE_SECONDS: Final = 1800.0
@@ -161,26 +162,13 @@ class Load:
             raise LoadError(f"the approval page answered {answer.status_code}: {answer.text}")
 
     def _request(self) -> list[str]:
-        events = self._cloud.client("events")
         request = {"phase": "CLEANUP", "sourceRegion": PRIMARY_REGION, "targetRegion": STANDBY_REGION}
         who = {"mode": "planned", "requestedBy": "operator", "reason": "load"}
+        entry = {"EventBusName": self._outputs["BusName"], "Source": "dr.operator", "DetailType": "Execution Requested"}
         for application in self._applications:
             detail = json.dumps({"application": application, "clientToken": application, **request, **who})
-            entry = {"EventBusName": self._outputs["BusName"], "Source": "dr.operator", "DetailType": "Execution Requested"}
-            answer = events.put_events(Entries=[{**entry, "Detail": detail}])
-            if answer["FailedEntryCount"]:
-                raise LoadError(f"the bus did not take the request of {application}: {answer['Entries']}")
-        return [self._id_of(application) for application in self._applications]
-
-    def _id_of(self, application: str) -> str:
-        deadline = time.monotonic() + _PATIENCE_SECONDS
-        while (execution_id := self._table.by_token(application, application)) is None:
-            if time.monotonic() > deadline:
-                raise LoadError(f"the request of {application} led to nothing")
-            time.sleep(0.5)
-        if refusal := self._table.refusal(execution_id):
-            raise LoadError(f"{application} was refused: " + "; ".join(refusal.problems))
-        return execution_id
+            put(self._cloud, [{**entry, "Detail": detail}])
+        return [started(self._cloud, self._table, application, application, _PATIENCE_SECONDS) for application in self._applications]
 
     def _wait(self, ids: Sequence[str]) -> list[str]:
         """Those that have not ended in time."""

@@ -8,6 +8,7 @@ from uuid import uuid4
 
 from localcloud.cloud import LocalCloud
 from localcloud.deployment import deploy
+from localcloud.mailbox import subscribed
 from tests.bench.cases import Case
 from tests.bench.invocations import invocations
 from tests.bench.run import Run, metered
@@ -33,11 +34,7 @@ class Nested:
         self._cloud, self._outputs, self._bucket = cloud, outputs, bucket
         self._states: Any = cloud.client("stepfunctions")
         self._sqs: Any = cloud.client("sqs")
-        self._mailbox = self._sqs.create_queue(QueueName="nested-mailbox")["QueueUrl"]
-        arn = self._sqs.get_queue_attributes(QueueUrl=self._mailbox, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
-        allow = {"Effect": "Allow", "Principal": {"Service": "sns.amazonaws.com"}, "Action": "sqs:SendMessage", "Resource": arn}
-        self._sqs.set_queue_attributes(QueueUrl=self._mailbox, Attributes={"Policy": json.dumps({"Statement": [allow]})})
-        cloud.client("sns").subscribe(TopicArn=outputs["ApprovalTopicArn"], Protocol="sqs", Endpoint=arn)
+        self._mailbox = subscribed(cloud, outputs["ApprovalTopicArn"], "nested")
 
     def run(self, case: Case) -> Run:
         """Start, approve, wait for the end. Raises TimeoutError, or ValueError when it does not succeed."""

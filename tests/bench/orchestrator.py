@@ -1,7 +1,6 @@
 """The product, with the module Pause added to a copy of its source, on a local cloud."""
 
 import json
-import re
 import shutil
 import time
 from collections.abc import Sequence
@@ -13,11 +12,13 @@ from uuid import uuid4
 from dr_core.records import ExecutionStatus, Resource
 from dr_core.state import Table
 from localcloud.approver import Approver
-from localcloud.cloud import PRIMARY_REGION, REPOSITORY, STANDBY_REGION, LocalCloud
+from localcloud.cloud import PRIMARY_REGION, STANDBY_REGION, LocalCloud
 from localcloud.deployment import STACK_NAME
+from localcloud.requests import put, started
 from tests.bench.cases import Case
 from tests.bench.invocations import invocations
 from tests.bench.run import Run, metered
+from tests.support.copied_source import copied_source
 
 PAUSE: Final = Path(__file__).parent / "modules" / "pause.py"
 _PATIENCE_SECONDS: Final = 300.0
@@ -26,14 +27,8 @@ _LOOK_SECONDS: Final = 0.5  # looking is a call too
 
 def source(directory: Path) -> Path:
     """A copy of what is deployed, with the module; gives its template."""
-    shutil.rmtree(directory, ignore_errors=True)
-    for name in ("layers", "functions"):
-        shutil.copytree(REPOSITORY / name, directory / name, ignore=shutil.ignore_patterns("__pycache__", "*.egg-info"))
+    template = copied_source(directory)
     shutil.copy(PAUSE, directory / "layers/dr_modules/python/dr_modules")
-    # The packages are the same: their layers stay where they are, and need not be built again.
-    text = re.sub(r"(ContentUri: )(layers/\w*dependencies)\b", rf"\g<1>{REPOSITORY}/\g<2>", (REPOSITORY / "template.yaml").read_text())
-    template = directory / "template.yaml"
-    template.write_text(text)
     return template
 
 
@@ -49,7 +44,7 @@ class Orchestrator:
         self._approver = Approver(cloud, outputs["ApprovalTopicArn"], "bench")
 
     def run(self, case: Case) -> Run:
-        """Request, approve, wait for the end. Raises TimeoutError, or ValueError when it is refused or does not succeed."""
+        """Request, approve, wait for the end. Raises NotStartedError, TimeoutError, or ValueError when it does not succeed."""
         execution_id = self._requested(case)
         link = self._approver.link(execution_id, _PATIENCE_SECONDS)
         began = time.time()
@@ -77,15 +72,8 @@ class Orchestrator:
         detail = {"application": application, "phase": "INSTANTIATE", "sourceRegion": PRIMARY_REGION, "targetRegion": STANDBY_REGION}
         detail |= {"mode": "planned", "requestedBy": "operator", "reason": "bench", "clientToken": application}
         entry = {"EventBusName": self._outputs["BusName"], "Source": "dr.operator", "DetailType": "Execution Requested"}
-        self._cloud.client("events").put_events(Entries=[{**entry, "Detail": json.dumps(detail)}])
-        deadline = time.monotonic() + _PATIENCE_SECONDS
-        while (execution_id := self._table.by_token(application, application)) is None:
-            if time.monotonic() > deadline:
-                raise TimeoutError(f"the request of {application} led to nothing")
-            time.sleep(0.2)
-        if refusal := self._table.refusal(execution_id):
-            raise ValueError("; ".join(refusal.problems))
-        return execution_id
+        put(self._cloud, [{**entry, "Detail": json.dumps(detail)}])
+        return started(self._cloud, self._table, application, application, _PATIENCE_SECONDS)
 
     def _wait(self, execution_id: str) -> None:
         deadline = time.monotonic() + _PATIENCE_SECONDS

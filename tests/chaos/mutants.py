@@ -7,17 +7,15 @@ lock       an execution takes its locks whoever has them
 outbox     events are stored after the transaction, not in it
 """
 
-import re
-import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from dr_core.phases import Phase
-from localcloud.cloud import REPOSITORY
 from localcloud.faults import Effect, Fault, When
 from tests.chaos.plan import STACK, Emphasis
+from tests.support.copied_source import copied_source
 
 _CORE: Final = "layers/dr_core/python/dr_core"
 _EXECUTOR: Final = "layers/dr_engine/python/dr_engine/executor.py"
@@ -131,10 +129,10 @@ MUTANTS: Final[Mapping[str, Mutant]] = {
         (
             Patch(
                 f"{_CORE}/state.py",
-                "            _save_events(transaction, execution, move.events, now)\n\n        return self._transact(write)",
+                "            save_events(transaction, execution, move.events, now)\n\n        return self._transact(write)",
                 "        committed = self._transact(write)\n"
                 "        if committed and move.events:\n"
-                "            self._transact(lambda transaction: _save_events(transaction, execution, move.events, now))\n"
+                "            self._transact(lambda transaction: save_events(transaction, execution, move.events, now))\n"
                 "        return committed",
             ),
         ),
@@ -156,16 +154,7 @@ MUTANTS: Final[Mapping[str, Mutant]] = {
 
 def source_of(mutant: str, directory: Path) -> Path:
     """Copy what is deployed into `directory`, without the mutant's guard; gives the copy's template. Raises PatchError."""
-    shutil.rmtree(directory, ignore_errors=True)
-    directory.mkdir(parents=True)
-    no_caches = shutil.ignore_patterns("__pycache__", "*.egg-info")
-    for name in ("layers", "functions"):
-        shutil.copytree(REPOSITORY / name, directory / name, ignore=no_caches)
-    # The packages are not changed: their layers stay where they are, and need not be built again.
-    text = (REPOSITORY / "template.yaml").read_text()
-    text = re.sub(r"(ContentUri: )(layers/\w*dependencies)\b", rf"\g<1>{REPOSITORY}/\g<2>", text)
-    template = directory / "template.yaml"
-    template.write_text(text)
+    template = copied_source(directory)
     for patch in MUTANTS[mutant].patches:
         patch.apply(directory)
     return template
