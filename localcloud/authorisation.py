@@ -13,12 +13,12 @@ from typing import Any, Final
 import aiohttp
 from aiohttp import web
 
+from dr_core.calls import iam_action
 from localcloud import wire
 from localcloud.intervention import Passing, refusal
 from localcloud.wire import Protocol
 
 PATH: Final = "/_localcloud/authorise"
-_PREFIXES: Final = {"monitoring": "cloudwatch"}  # IAM's names of services that sign with another one
 _CODES: Final = {Protocol.EC2: "UnauthorizedOperation", Protocol.QUERY: "AccessDenied", Protocol.REST_XML: "AccessDenied"}
 
 
@@ -34,7 +34,7 @@ class Authorisation:
         call = passing.call
         if call.access_key == account:
             return None
-        action = f"{_PREFIXES.get(call.service, call.service)}:{call.operation}"
+        action = iam_action(call.service, call.operation)
         asked = {
             "accessKey": call.access_key,
             "account": account,
@@ -90,4 +90,5 @@ def _definitions() -> dict[str, Any]:
     """Of the services that moto serves: each action with the kinds of resources that it takes, from cfn-lint's copy of AWS's reference."""
     path = files("cfnlint") / "data" / "AdditionalSpecs" / "Policies.json"
     everything: dict[str, Any] = json.loads(path.read_text())
-    return {name: everything[name] for name in {*wire.MODELS, *_PREFIXES.values()} & everything.keys()}
+    names = {iam_action(service, "").rstrip(":") for service in wire.MODELS}
+    return {name: everything[name] for name in names & everything.keys()}

@@ -13,6 +13,7 @@ from typing import Any, get_args
 
 import pytest
 
+from dr_core.calls import iam_action
 from dr_core.settings import Name
 from tests.support.control_plane import ACCOUNT, HOME, Cloud, forget
 from tests.support.state_table import TABLE_NAME, TEMPLATE, template
@@ -49,7 +50,6 @@ _STANDS_FOR = {
     "StartApprovalQueue": "https://sqs/APPROVAL_QUEUE_URL",
     "PreflightQueue": "https://sqs/PREFLIGHT_QUEUE_URL",
 }
-_IAM_NAMES = {"s3:ListObjectsV2": "s3:ListBucket", "monitoring:GetMetricData": "cloudwatch:GetMetricData"}
 _TARGET_SERVICES = ("ssm", "ecs", "cloudformation")  # called with the rights of a target account's role
 _numbers = count()
 _noted: set[str] = set()
@@ -130,7 +130,7 @@ class Function:
         if operation == "TransactWriteItems":
             wanted = {f"dynamodb:{_ACTIONS[kind]}" for action in parameters["TransactItems"] for kind in action}
         else:
-            wanted = {_IAM_NAMES.get(f"{service}:{operation}", f"{service}:{operation}")}
+            wanted = {iam_action(service, operation)}
         allowed = {action for statement in statements(self._defined) for action in _listed(statement["Action"])}
         assert wanted <= allowed, f"{self.name} calls {wanted - allowed}, which its policy does not allow"
         if index := parameters.get("IndexName"):

@@ -191,8 +191,12 @@ def _since(context: Mapping[str, Any]) -> int:
 
 def action(model: OperationModel) -> str:
     """What IAM calls an operation."""
-    service = model.service_model.signing_name
-    name = f"{_IAM_PREFIXES.get(service, service)}:{model.name}"
+    return iam_action(model.service_model.signing_name, model.name)
+
+
+def iam_action(service: str, operation: str) -> str:
+    """What IAM calls an operation of the service that signs with that name."""
+    name = f"{_IAM_PREFIXES.get(service, service)}:{operation}"
     return _IAM_NAMES.get(name, name)
 
 
