@@ -217,16 +217,15 @@ class SignIn:
 
     def _ask(self, method: str, url: str, form: Mapping[str, str] | None = None, headers: Mapping[str, str] | None = None) -> Any:
         """The JSON that the provider answers; an OAuth error too."""
+        body = urlencode(form).encode() if form is not None else None
+        sent = {**(headers or {}), **({"Content-Type": "application/x-www-form-urlencoded"} if form is not None else {})}
         try:
-            body = urlencode(form).encode() if form is not None else None
-            sent = {**(headers or {}), **({"Content-Type": "application/x-www-form-urlencoded"} if form is not None else {})}
             answer = _http().request(method, url, body=body, headers=sent, redirect=False)
-            return json.loads(answer.data) if answer.status in (200, 400, 401) else self._wrong(url, answer.status)
+            if answer.status not in (200, 400, 401):
+                raise ProviderError(f"the provider at {self.issuer} answers {answer.status}")
+            return json.loads(answer.data)
         except (HTTPError, ValueError) as error:
             raise ProviderError(f"the provider at {self.issuer} does not answer as it should") from error
-
-    def _wrong(self, url: str, status: int) -> Any:
-        raise ProviderError(f"the provider at {self.issuer} answers {status}")
 
     # --- cookies ---
 
