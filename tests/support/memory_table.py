@@ -94,7 +94,7 @@ class MemoryTable:
 
     def approval(self, execution_id: str) -> Approval:
         """The approval that is waited for, or else the last one that was; whatever its status."""
-        return [one for one in self.approvals(execution_id) if one.opened_at is not None or not one.layer][-1]
+        return [one for one in self.approvals(execution_id) if one.is_wanted][-1]
 
     def approvals(self, execution_id: str) -> tuple[Approval, ...]:
         """The execution's approval and those before its layers, by the layers' numbers."""

@@ -298,6 +298,11 @@ class Approval:
     opened_at: datetime | None = None
     reminded: int = 0
 
+    @property
+    def is_wanted(self) -> bool:
+        """Whether it is, or has been, waited for: the execution's from the beginning, a layer's when its turn has come."""
+        return self.opened_at is not None or not self.layer
+
 
 @dataclass(frozen=True, slots=True)
 class State:

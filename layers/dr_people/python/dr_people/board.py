@@ -98,7 +98,8 @@ class Board:
         )
 
     def _case(self, state: State, now: datetime) -> "Case":
-        snapshot = Snapshot(state.execution, state.approval, state.layers, state.resources, (), (), now)
+        approvals = (state.approval,) if state.approval else ()
+        snapshot = Snapshot(state.execution, approvals, state.layers, state.resources, (), (), now)
         return self._told(snapshot)
 
     def _told(self, snapshot: Snapshot) -> "Case":

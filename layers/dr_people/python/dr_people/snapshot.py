@@ -22,19 +22,23 @@ ENDED_BADLY = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """An execution with its approval, all its layers and resources, its events so far, and what preflight reported, as read at `now`.
+    """An execution with its approvals, all its layers and resources, its events so far, and what preflight reported, as read at `now`.
 
-    `approval` is the last one that people were to decide on, `approvals` are all of them, in order.
+    `approvals` are those that people are or were to decide on, in order.
     """
 
     execution: Execution
-    approval: Approval | None
+    approvals: tuple[Approval, ...]
     layers: tuple[Layer, ...]
     resources: tuple[Resource, ...]
     timeline: tuple[Happening, ...]
     preflight: tuple[Mapping[str, Any], ...]
     now: datetime
-    approvals: tuple[Approval, ...] = ()
+
+    @property
+    def approval(self) -> Approval | None:
+        """The last one that people are or were to decide on."""
+        return self.approvals[-1] if self.approvals else None
 
     @property
     def elapsed_seconds(self) -> float:
@@ -56,14 +60,12 @@ class Snapshot:
 def read(table: Table, state: State, now: datetime) -> Snapshot:
     """The rest of what there is to know of an execution just loaded."""
     execution_id = state.execution.id
-    approvals = tuple(one for one in table.approvals(execution_id) if one.opened_at is not None or not one.layer)
     return Snapshot(
         execution=state.execution,
-        approval=approvals[-1] if approvals else None,
+        approvals=tuple(one for one in table.approvals(execution_id) if one.is_wanted),
         layers=state.layers,
         resources=table.resources(execution_id),
         timeline=tuple(happening(entry) for entry in table.timeline(execution_id)),
         preflight=tuple(table.preflights(execution_id)),
         now=now,
-        approvals=approvals,
     )
