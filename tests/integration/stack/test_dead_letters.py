@@ -78,13 +78,19 @@ def test_a_message_that_fails_is_listed_and_processed_when_the_cause_is_gone(ope
     assert drctl("dlq", "list").returncode == 0
 
 
-@pytest.mark.failure("Messages in a dead-letter queue")
-def test_sending_everything_again_after_the_end_changes_nothing(operator: Operator) -> None:
+def succeeded(operator: Operator) -> str:
+    """The id of an execution that has ended well, and of which nothing is under way any more."""
     storefront.stand_down(operator.cloud)
     execution_id = operator.request(phase="INSTANTIATE", mode="unplanned")
     operator.decide(execution_id, "approve")
     assert operator.finished(execution_id).status is ExecutionStatus.SUCCEEDED
     operator.quiet()
+    return execution_id
+
+
+@pytest.mark.failure("Messages in a dead-letter queue")
+def test_sending_everything_again_after_the_end_changes_nothing(operator: Operator) -> None:
+    execution_id = succeeded(operator)
     before, position = operator.items(execution_id), operator.journal_position()
 
     sqs = operator.cloud.client("sqs")
@@ -140,11 +146,7 @@ def undelivered(operator: Operator, rule: str, event: dict[str, object]) -> None
 
 @pytest.mark.failure("Messages in a dead-letter queue")
 def test_redriving_every_dead_letter_after_the_end_changes_nothing(operator: Operator) -> None:
-    storefront.stand_down(operator.cloud)
-    execution_id = operator.request(phase="INSTANTIATE", mode="unplanned")
-    operator.decide(execution_id, "approve")
-    assert operator.finished(execution_id).status is ExecutionStatus.SUCCEEDED
-    operator.quiet()
+    execution_id = succeeded(operator)
     before, timeline = operator.items(execution_id), operator.table.timeline(execution_id)
 
     # No function can read the table while all of its past comes again.
