@@ -29,8 +29,9 @@ from typing import Any, Final
 
 from dr_core.errors import ErrorClass
 from dr_core.items import EXECUTION_SK, ApprovalItem, ExecutionItem, Item, LayerItem, ResourceItem
+from dr_core.mapping import item_of
 from dr_core.records import ApprovalStatus, ExecutionStatus, Failure, LayerStatus, ResourceStatus
-from dr_core.state import Table, _item
+from dr_core.state import Table
 from dr_people import board_shells
 from dr_people.board import Board
 from dr_people.wellbeing import Wellbeing
@@ -120,13 +121,13 @@ class Filling:
         execution = an_execution(identity, application=f"application-{number % 50}", status=status, **times, **at)
         decided = {"status": ApprovalStatus.APPROVED, "due_at": None, "expires_at": requested, "decided_at": requested}
         found: list[Item] = [
-            _item(ExecutionItem, execution, f"EXEC#{identity}", EXECUTION_SK),
-            _item(ApprovalItem, an_approval(**decided), f"EXEC#{identity}", "APPR"),
+            item_of(ExecutionItem, execution, f"EXEC#{identity}", EXECUTION_SK),
+            item_of(ApprovalItem, an_approval(**decided), f"EXEC#{identity}", "APPR"),
         ]
         opened = LayerStatus.FAILED if halted else LayerStatus.RUNNING
         for layer in range(1, _LAYERS + 1):
             now = LayerStatus.SUCCEEDED if not lives else opened if layer == 1 else LayerStatus.PENDING
-            found.append(_item(LayerItem, a_layer(layer, _RESOURCES, status=now), f"EXEC#{identity}", f"LAYER#{layer:04d}"))
+            found.append(item_of(LayerItem, a_layer(layer, _RESOURCES, status=now), f"EXEC#{identity}", f"LAYER#{layer:04d}"))
             found += [self._resource(identity, layer, index, halted) for index in range(1, _RESOURCES + 1) if lives]
         return found
 
@@ -136,7 +137,7 @@ class Filling:
         failed = {"status": ResourceStatus.FAILED, "failure": failure} if halted and index == 1 else {"status": ResourceStatus.WAITING}
         parameters = json.dumps({"GlobalClusterIdentifier": "global", "DBClusterIdentifier": "cluster", "Names": ["a-name"] * 100})
         made = a_resource(layer, index, **{"attempt": 1, "started_at": self._began, "parameters": parameters, **failed})
-        return _item(ResourceItem, made, f"EXEC#{identity}", f"RES#{made.id}")
+        return item_of(ResourceItem, made, f"EXEC#{identity}", f"RES#{made.id}")
 
 
 def invoke(cloud: LocalCloud) -> Invocation:

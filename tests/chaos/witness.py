@@ -24,10 +24,10 @@ from dr_core.items import (
     LayerItem,
     ResourceItem,
 )
+from dr_core.mapping import record_of
 from dr_core.moves import text
 from dr_core.observability import utc_now
 from dr_core.records import Approval, DetailType, Event, Execution, Layer, Resource, ResourceStatus
-from dr_core.state import record_of
 from tests.property.invariants import Watch, check_records, is_note
 from tests.property.replay import MEANING
 from tests.support.memory_table import Lock, Record
@@ -118,7 +118,7 @@ class Seen:
 
     def approval(self, execution_id: str) -> Approval:
         """The approval that is waited for, or else the last one that was; whatever its status."""
-        return [one for one in self.approvals(execution_id) if one.opened_at is not None or not one.layer][-1]
+        return [one for one in self.approvals(execution_id) if one.is_wanted][-1]
 
     def approvals(self, execution_id: str) -> tuple[Approval, ...]:
         """The execution's approval and those before its layers, by the layers' numbers."""

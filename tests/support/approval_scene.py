@@ -11,8 +11,8 @@ from urllib.parse import parse_qsl, urlsplit
 from dr_core.approvals import SignIn, link_for, respond
 from dr_core.items import EXECUTION_SK, ExecutionItem
 from dr_core.links import LinkSigner
+from dr_core.mapping import item_of
 from dr_core.records import Approval, ExecutionStatus, Resource
-from dr_core.state import _item
 from dr_engine.preflight import document
 from dr_people import approval_views
 from tests.support.control_plane import ID, T0, Cloud, a_layer, a_resource, an_approval, an_execution
@@ -27,7 +27,7 @@ def ran(cloud: Cloud, number: int, seconds: float, **values: Any) -> None:
     began = T0 - timedelta(days=number)
     times = {"requested_at": began, "started_at": began, "ended_at": began + timedelta(seconds=seconds)}
     past = an_execution(**{"status": ExecutionStatus.SUCCEEDED, "application": "storefront", "due_at": None, **times, **values})
-    _item(ExecutionItem, past, f"EXEC#01PAST{number}", EXECUTION_SK).save()
+    item_of(ExecutionItem, past, f"EXEC#01PAST{number}", EXECUTION_SK).save()
 
 
 def resources() -> list[Resource]:

@@ -7,10 +7,11 @@ import pytest
 
 from dr_core.events import new_event_id
 from dr_core.items import EXECUTION_SK, ExecutionItem
+from dr_core.mapping import item_of
 from dr_core.moves import on_execution, on_resource
 from dr_core.phases import Phase
 from dr_core.records import DetailType, Event, ExecutionStatus, Move, ResourceStatus
-from dr_core.state import Refusal, Table, _item
+from dr_core.state import Refusal, Table
 from tests.support.control_plane import HOME, ID, OTHER, T0, Cloud, a_layer, a_resource, an_approval, an_execution
 
 
@@ -73,7 +74,7 @@ def test_past_runs_are_read_page_by_page_and_not_to_the_end(table: Table, cloud:
         began = T0 - timedelta(hours=number)
         times = {"requested_at": began, "started_at": began, "ended_at": began + timedelta(seconds=number)}
         over = an_execution(f"01P{number:03}", **{"status": ExecutionStatus.SUCCEEDED, "due_at": None, **times, **values})
-        return _item(ExecutionItem, over, f"EXEC#{over.id}", EXECUTION_SK)
+        return item_of(ExecutionItem, over, f"EXEC#{over.id}", EXECUTION_SK)
 
     others: dict[int, dict[str, Any]] = {2: {"phase": Phase.CLEANUP}, 3: {"application": "other"}, 4: {"ended_at": None}}
     with ExecutionItem.batch_write() as batch:

@@ -8,8 +8,9 @@ import pytest
 from dr_core.commands import Command
 from dr_core.errors import Problem
 from dr_core.items import EXECUTION_SK, ExecutionItem, LayerItem, ResourceItem
+from dr_core.mapping import item_of
 from dr_core.records import ExecutionStatus
-from dr_core.state import Refusal, _item
+from dr_core.state import Refusal
 from dr_core.triggers import Outcome
 from dr_people import board_shells
 from dr_people.board import MOST_IN_FULL, MOST_LIVE, MOST_RECENT, Board
@@ -168,10 +169,10 @@ def reads(cloud: Cloud, live: int, over: int) -> list[tuple[str, int]]:
         status = ExecutionStatus.SUCCEEDED if not lives else ExecutionStatus.FAILED if halted else ExecutionStatus.RUNNING
         asked = {"requested_at": T0 + timedelta(seconds=index), "due_at": None, "current_layer": 1}
         one = an_execution(f"01JZZZZZZZZZZZZZZZZZZZ{index:04d}", application=f"a{index}", status=status, **asked)
-        items.append(_item(ExecutionItem, one, f"EXEC#{one.id}", EXECUTION_SK))
+        items.append(item_of(ExecutionItem, one, f"EXEC#{one.id}", EXECUTION_SK))
         if lives:
-            items.append(_item(LayerItem, a_layer(), f"EXEC#{one.id}", "LAYER#0001"))
-            items.append(_item(ResourceItem, a_resource(), f"EXEC#{one.id}", "RES#0001-001"))
+            items.append(item_of(LayerItem, a_layer(), f"EXEC#{one.id}", "LAYER#0001"))
+            items.append(item_of(ResourceItem, a_resource(), f"EXEC#{one.id}", "RES#0001-001"))
     for model in (ExecutionItem, LayerItem, ResourceItem):
         with model.batch_write() as batch:
             for item in items:

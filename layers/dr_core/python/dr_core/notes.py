@@ -9,6 +9,7 @@ from pynamodb.expressions.update import Action
 
 from dr_core.errors import OrchestratorError
 from dr_core.items import ChannelItem, NoteItem
+from dr_core.mapping import pk_of
 
 # Whoever has claimed a note and not sent it by then has died: somebody else may send it.
 _LEASE = timedelta(seconds=60)
@@ -85,10 +86,10 @@ class Notes:
         _done(self._channel(), [ChannelItem.thread.set(thread)], ChannelItem.thread.does_not_exist())
 
     def _note(self, event_id: str) -> NoteItem:
-        return NoteItem(f"EXEC#{self.execution_id}", f"NOTE#{self.channel}#{event_id}")
+        return NoteItem(pk_of(self.execution_id), f"NOTE#{self.channel}#{event_id}")
 
     def _channel(self) -> ChannelItem:
-        return ChannelItem(f"EXEC#{self.execution_id}", f"CHANNEL#{self.channel}")
+        return ChannelItem(pk_of(self.execution_id), f"CHANNEL#{self.channel}")
 
 
 def _done(item: NoteItem | ChannelItem, actions: list[Action], condition: Condition) -> bool:

@@ -1,4 +1,4 @@
-"""The state table: snapshots out, conditional moves in. With `items`, the only place that knows pynamodb."""
+"""The state table: snapshots out, conditional moves in. Over `items`, `mapping` and `writing`."""
 
 import hashlib
 import json
@@ -7,14 +7,11 @@ import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from datetime import datetime
-from enum import Enum
 from functools import cache, partial
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal
 
 from pynamodb.connection import Connection
 from pynamodb.exceptions import DoesNotExist, PutError, TransactWriteError
-from pynamodb.expressions.condition import Condition
-from pynamodb.expressions.update import Action
 from pynamodb.transactions import TransactWrite
 
 from dr_core import approval_rules, events
@@ -31,7 +28,6 @@ from dr_core.items import (
     DueItem,
     EventItem,
     ExecutionItem,
-    Item,
     LayerItem,
     LockItem,
     NonceItem,
@@ -41,25 +37,23 @@ from dr_core.items import (
     SlackItem,
     TokenItem,
 )
-from dr_core.phases import Mode, Phase
+from dr_core.mapping import approval_sk, item_of, pk_of, record_of
+from dr_core.phases import Phase
 from dr_core.records import (
     Approval,
-    ApprovalStatus,
-    Change,
     DetailType,
     Event,
     Execution,
     ExecutionStatus,
-    Kind,
     Layer,
-    LayerStatus,
     Move,
     Resource,
     ResourceStatus,
     State,
 )
-from dr_core.settings import setting, trace_header
+from dr_core.settings import setting
 from dr_core.takeover import LockHeld, Replica
+from dr_core.writing import apply, event_item, save_events
 
 _CONFLICT_TRIES = 10
 _LARGEST_JOURNAL = 300 * 1024  # an item has at most 400 KB
@@ -165,7 +159,7 @@ class Table:
 
     def load(self, execution_id: str) -> State | None:
         """The execution, its layers, the resources of its current layer, and its approval; consistent reads, layers before resources."""
-        pk = _pk(execution_id)
+        pk = pk_of(execution_id)
         layers = self.layers(execution_id)
         try:
             execution = record_of(Execution, ExecutionItem.get(pk, EXECUTION_SK, consistent_read=True), id=execution_id)
@@ -179,20 +173,20 @@ class Table:
 
     def layers(self, execution_id: str) -> tuple[Layer, ...]:
         """The layers of the execution, by their numbers."""
-        found = LayerItem.query(_pk(execution_id), LayerItem.sk.startswith("LAYER#"), consistent_read=True)
+        found = LayerItem.query(pk_of(execution_id), LayerItem.sk.startswith("LAYER#"), consistent_read=True)
         return tuple(record_of(Layer, item) for item in found)
 
     def resources(self, execution_id: str, layer: int | None = None) -> tuple[Resource, ...]:
         """The resources of a layer, or of all layers, in order of their ids."""
         prefix = "RES#" if layer is None else f"RES#{layer:04d}-"
-        found = ResourceItem.query(_pk(execution_id), ResourceItem.sk.startswith(prefix), consistent_read=True)
+        found = ResourceItem.query(pk_of(execution_id), ResourceItem.sk.startswith(prefix), consistent_read=True)
         return tuple(record_of(Resource, item) for item in found)
 
     def waiting(self, execution_id: str, layer: int, account: str, modules: Collection[str]) -> tuple[Resource, ...]:
         """The resources of a layer that are WAITING, act in `account`, and are of one of the modules; a consistent read."""
         waits = (ResourceItem.status == ResourceStatus.WAITING.value) & (ResourceItem.account == account)
         found = ResourceItem.query(
-            _pk(execution_id),
+            pk_of(execution_id),
             ResourceItem.sk.startswith(f"RES#{layer:04d}-"),
             filter_condition=waits & ResourceItem.module.is_in(*modules),
             consistent_read=True,
@@ -201,7 +195,7 @@ class Table:
 
     def load_resource(self, execution_id: str, resource_id: str) -> State | None:
         """The execution and one resource: what an executor and a check need, in one call."""
-        pk, sk = _pk(execution_id), f"RES#{resource_id}"
+        pk, sk = pk_of(execution_id), f"RES#{resource_id}"
         client: Any = self._connection.client  # pynamodb's models read one kind of item at a time
         found: dict[str, dict[str, Any]] = {}
         keys = [{"pk": {"S": pk}, "sk": {"S": one}} for one in (EXECUTION_SK, sk)]
@@ -216,24 +210,24 @@ class Table:
 
     def approval(self, execution_id: str) -> Approval | None:
         """The approval that is waited for, or else the last one that was; whatever its status."""
-        opened = [one for one in self.approvals(execution_id) if one.opened_at is not None or not one.layer]
+        opened = [one for one in self.approvals(execution_id) if one.is_wanted]
         return opened[-1] if opened else None
 
     def _approval(self, execution_id: str, layer: int) -> Approval | None:
         try:
-            return record_of(Approval, ApprovalItem.get(_pk(execution_id), _approval_sk(layer), consistent_read=True))
+            return record_of(Approval, ApprovalItem.get(pk_of(execution_id), approval_sk(layer), consistent_read=True))
         except DoesNotExist:
             return None
 
     def approvals(self, execution_id: str) -> tuple[Approval, ...]:
         """The execution's approval and those before its layers, by the layers' numbers; also those that nobody is asked for yet."""
-        found = ApprovalItem.query(_pk(execution_id), ApprovalItem.sk.startswith(APPROVAL_SK), consistent_read=True)
+        found = ApprovalItem.query(pk_of(execution_id), ApprovalItem.sk.startswith(APPROVAL_SK), consistent_read=True)
         return tuple(record_of(Approval, item) for item in found)
 
     def refusal(self, execution_id: str) -> Refusal | None:
         """The refusal of the request with that id, if it was refused."""
         try:
-            item = RefusalItem.get(_pk(execution_id), REFUSAL_SK, consistent_read=True)
+            item = RefusalItem.get(pk_of(execution_id), REFUSAL_SK, consistent_read=True)
         except DoesNotExist:
             return None
         return Refusal(execution_id, item.application, item.requested_at, list(item.problems), item.request)
@@ -241,18 +235,18 @@ class Table:
     def timeline(self, execution_id: str, since: datetime | None = None) -> list[TimelineEntry]:
         """The events of the execution that happened at or after `since`, by default all, in order."""
         first = events.first_event_id(since) if since else ""
-        found = EventItem.query(_pk(execution_id), EventItem.sk.between(f"EVT#{first}", "EVT#~"), consistent_read=True)
+        found = EventItem.query(pk_of(execution_id), EventItem.sk.between(f"EVT#{first}", "EVT#~"), consistent_read=True)
         return [TimelineEntry(item.sk.removeprefix("EVT#"), item.source, item.detail_type, item.detail) for item in found]
 
     def calls(self, execution_id: str, resource_id: str = "") -> list[tuple[str, int, list[Any]]]:
         """The journal of AWS calls, of one resource or of all, in order: resource id, attempt, and the calls as documents."""
         prefix = f"CALLS#{resource_id}#" if resource_id else "CALLS#"
-        found = CallsItem.query(_pk(execution_id), CallsItem.sk.startswith(prefix), consistent_read=True)
+        found = CallsItem.query(pk_of(execution_id), CallsItem.sk.startswith(prefix), consistent_read=True)
         return [(item.sk.split("#")[1], int(item.attempt), list(item.calls)) for item in found]
 
     def preflights(self, execution_id: str) -> list[Any]:
         """What preflight reported of each resource, as documents, in order of the resources' ids."""
-        found = PreflightItem.query(_pk(execution_id), PreflightItem.sk.startswith("PREFLIGHT#"), consistent_read=True)
+        found = PreflightItem.query(pk_of(execution_id), PreflightItem.sk.startswith("PREFLIGHT#"), consistent_read=True)
         return [item.report for item in found]
 
     def executions(self, application: str, limit: int = 20) -> list[tuple[str, str, str, datetime]]:
@@ -294,7 +288,7 @@ class Table:
     def receipt(self, execution_id: str, token: str) -> Receipt | None:
         """What became of the command with that token; None if it has not been taken yet."""
         try:
-            item = CommandItem.get(_pk(execution_id), f"CMD#{token}", consistent_read=True)
+            item = CommandItem.get(pk_of(execution_id), f"CMD#{token}", consistent_read=True)
         except DoesNotExist:
             return None
         outcome: Literal["ACCEPTED", "REFUSED"] = "ACCEPTED" if item.outcome == "ACCEPTED" else "REFUSED"
@@ -311,7 +305,7 @@ class Table:
     def slack_message(self, execution_id: str, layer: int = 0) -> tuple[str, str] | None:
         """Where the request for approval, or that before `layer`, stands in Slack: channel and timestamp, its id. None if nowhere."""
         try:
-            item = SlackItem.get(_pk(execution_id), _slack_sk(layer), consistent_read=True)
+            item = SlackItem.get(pk_of(execution_id), _slack_sk(layer), consistent_read=True)
         except DoesNotExist:
             return None
         return item.channel, item.timestamp
@@ -336,7 +330,7 @@ class Table:
 
     def replica(self, execution_id: str) -> Replica:
         """Everything that is here of an execution whose META is."""
-        pk = _pk(execution_id)
+        pk = pk_of(execution_id)
         execution = record_of(Execution, ExecutionItem.get(pk, EXECUTION_SK, consistent_read=True), id=execution_id)
         layers = self.layers(execution_id)
         regions = (execution.source_region, execution.target_region)
@@ -367,10 +361,10 @@ class Table:
 
         def write(transaction: TransactWrite) -> None:
             for change in move.changes:
-                _apply(transaction, execution, change)
+                apply(transaction, execution, change)
             if receipt is not None:
                 item = CommandItem(
-                    _pk(execution.id),
+                    pk_of(execution.id),
                     f"CMD#{receipt.token}",
                     command=receipt.command,
                     actor=receipt.actor,
@@ -383,7 +377,7 @@ class Table:
             for one in once:
                 used = NonceItem(_nonce(one.key), "NONCE", ttl=int(one.until.timestamp()) + _KEPT_LONGER)
                 transaction.save(used, condition=NonceItem.pk.does_not_exist())
-            _save_events(transaction, execution, move.events, now)
+            save_events(transaction, execution, move.events, now)
 
         return self._transact(write)
 
@@ -396,8 +390,8 @@ class Table:
 
         False if the request was dealt with already: it came twice. Raises LockedError, naming the holder.
         """
-        pk = _pk(execution.id)
-        items = [_item(ResourceItem, resource, pk, f"RES#{resource.id}", execution.home_region) for resource in resources]
+        pk = pk_of(execution.id)
+        items = [item_of(ResourceItem, resource, pk, f"RES#{resource.id}", execution.home_region) for resource in resources]
         for start in range(0, len(items), _CHUNK):
             if not self._transact(partial(_plan, pk, items[start : start + _CHUNK])):
                 return False
@@ -410,7 +404,7 @@ class Table:
 
     def _lock_and_create(self, execution: Execution, layers: Sequence[Layer], approval: Approval | None, now: datetime) -> bool:
         """Store all but the resources. False if it is there already, or a lock changed hands meanwhile. Raises LockedError."""
-        pk = _pk(execution.id)
+        pk = pk_of(execution.id)
         # A dry run changes nothing: it neither waits for anybody nor holds anybody up.
         regions = [] if execution.dry_run else sorted({execution.source_region, execution.target_region})
         locks = {region: self._lock(execution.application, region) for region in regions}
@@ -424,11 +418,11 @@ class Table:
                 new = LockItem(f"LOCK#{execution.application}#{region}", "LOCK", owner=execution.id, fence=fence + 1)
                 transaction.save(new, condition=condition)
             transaction.condition_check(RefusalItem, pk, REFUSAL_SK, condition=RefusalItem.pk.does_not_exist())
-            transaction.save(_item(ExecutionItem, execution, pk, EXECUTION_SK), condition=ExecutionItem.pk.does_not_exist())
+            transaction.save(item_of(ExecutionItem, execution, pk, EXECUTION_SK), condition=ExecutionItem.pk.does_not_exist())
             for one in [approval, *approval_rules.of_layers(approval, layers)] if approval is not None else ():
-                transaction.save(_item(ApprovalItem, one, pk, _approval_sk(one.layer), execution.home_region))
+                transaction.save(item_of(ApprovalItem, one, pk, approval_sk(one.layer), execution.home_region))
             for layer in layers:
-                transaction.save(_item(LayerItem, layer, pk, f"LAYER#{layer.number:04d}"))
+                transaction.save(item_of(LayerItem, layer, pk, f"LAYER#{layer.number:04d}"))
             if execution.client_token:
                 token = TokenItem(f"TOKEN#{execution.application}#{execution.client_token}", "TOKEN", execution_id=execution.id)
                 transaction.save(token, condition=TokenItem.pk.does_not_exist())
@@ -438,7 +432,7 @@ class Table:
                 "mode": execution.mode,
                 "dryRun": execution.dry_run,
             }
-            _save_events(transaction, execution, (Event(DetailType.EXECUTION_REQUESTED, asked),), now)
+            save_events(transaction, execution, (Event(DetailType.EXECUTION_REQUESTED, asked),), now)
 
         if self._transact(write):
             return True
@@ -456,18 +450,18 @@ class Table:
         """Add to the journal of a resource; nothing is read out of it but by people."""
         if calls:
             sk = f"CALLS#{resource_id}#{events.new_event_id(now)}"
-            CallsItem(_pk(execution_id), sk, attempt=attempt, at=now, calls=_within([call.document() for call in calls])).save()
+            CallsItem(pk_of(execution_id), sk, attempt=attempt, at=now, calls=_within([call.document() for call in calls])).save()
 
     def keep_preflight(self, execution_id: str, reports: Mapping[str, Mapping[str, Any]], now: datetime) -> None:
         """Store what preflight reports of each resource, by resource id; an earlier report of the same execution is replaced."""
         with PreflightItem.batch_write() as batch:
             for resource_id, report in reports.items():
                 kept = {**report, "calls": _within(report["calls"])}
-                batch.save(PreflightItem(_pk(execution_id), f"PREFLIGHT#{resource_id}", at=now, report=kept))
+                batch.save(PreflightItem(pk_of(execution_id), f"PREFLIGHT#{resource_id}", at=now, report=kept))
 
     def keep_slack_message(self, execution_id: str, channel: str, timestamp: str, layer: int = 0) -> None:
         """Remember where the request for approval stands in Slack."""
-        SlackItem(_pk(execution_id), _slack_sk(layer), channel=channel, timestamp=timestamp).save()
+        SlackItem(pk_of(execution_id), _slack_sk(layer), channel=channel, timestamp=timestamp).save()
 
     def use_once(self, key: str, now: datetime, seconds: int) -> bool:
         """Use up `key` for so many seconds. False if it was used already."""
@@ -482,7 +476,7 @@ class Table:
 
     def refuse(self, refusal: Refusal, region: str, token: str | None, problems: list[Problem], now: datetime) -> bool:
         """Store a refusal and its event. False if the request had been dealt with already."""
-        pk = _pk(refusal.execution_id)
+        pk = pk_of(refusal.execution_id)
         item = RefusalItem(
             pk,
             REFUSAL_SK,
@@ -502,7 +496,7 @@ class Table:
             if token:
                 owner = TokenItem(f"TOKEN#{refusal.application}#{token}", "TOKEN", execution_id=refusal.execution_id)
                 transaction.save(owner, condition=TokenItem.pk.does_not_exist())
-            transaction.save(_event(pk, event_id, DetailType.EXECUTION_REFUSED, detail, region))
+            transaction.save(event_item(pk, event_id, DetailType.EXECUTION_REFUSED, detail, region))
 
         return self._transact(write)
 
@@ -529,16 +523,6 @@ def table() -> Table:
     return Table(setting("TABLE_NAME"))
 
 
-_ENUMS: Mapping[str, Mapping[type[Any], type[Enum]]] = {
-    "status": {Execution: ExecutionStatus, Layer: LayerStatus, Resource: ResourceStatus, Approval: ApprovalStatus},
-    "phase": {Execution: Phase},
-    "mode": {Execution: Mode},
-}
-
-R = TypeVar("R", Execution, Layer, Resource, Approval)
-I = TypeVar("I", bound=Item)  # noqa: E741
-
-
 def _within(calls: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
     """As many of the calls, from the first, as an item has room for; in place of the others their number."""
     kept: list[Mapping[str, Any]] = []
@@ -559,50 +543,8 @@ def _nonce(key: str) -> str:
     return f"NONCE#{hashlib.sha256(key.encode()).hexdigest()}"
 
 
-def _pk(execution_id: str) -> str:
-    return f"EXEC#{execution_id}"
-
-
 def _slack_sk(layer: int) -> str:
     return f"SLACK#{layer:04d}" if layer else "SLACK"
-
-
-def _approval_sk(layer: int) -> str:
-    return f"{APPROVAL_SK}#{layer:04d}" if layer else APPROVAL_SK
-
-
-def record_of(record: type[R], item: Item, **more: object) -> R:
-    """The record that an item holds: attributes and fields have the same names. `more`: what the item's key says."""
-    values: dict[str, Any] = dict(more)
-    stored = item.attribute_values
-    for field in fields(record):
-        if field.name in values or stored.get(field.name) is None:
-            continue
-        value = stored[field.name]
-        enum = _ENUMS.get(field.name, {}).get(record)
-        values[field.name] = enum(value) if enum else value
-    return record(**values)
-
-
-def _item(model: type[I], record: object, pk: str, sk: str, home_region: str | None = None) -> I:
-    """The item that holds a record."""
-    names = model.get_attributes()
-    values = {
-        field.name: getattr(record, field.name)
-        for field in fields(record)  # type: ignore[arg-type]
-        if field.name in names and getattr(record, field.name) is not None
-    }
-    region = home_region or getattr(record, "home_region", None)
-    if "due_at" in values and region:
-        values["due_pk"] = f"DUE#{region}"
-    if isinstance(record, Execution):
-        values["standing"] = _standing(record.status, record.home_region)
-    return model(pk, sk, **values)
-
-
-def _standing(status: ExecutionStatus, region: str) -> str:
-    """Under which key an execution is listed."""
-    return f"{'OVER' if status.is_terminal else 'LIVE'}#{region}"
 
 
 def _listed(item: ExecutionItem) -> Listed:
@@ -617,64 +559,3 @@ def _plan(pk: str, items: Iterable[ResourceItem], transaction: TransactWrite) ->
     transaction.condition_check(ExecutionItem, pk, EXECUTION_SK, condition=ExecutionItem.pk.does_not_exist())
     for item in items:
         transaction.save(item)
-
-
-def _where(execution: Execution, change: Change) -> tuple[type[Item], str, str]:
-    pk = _pk(execution.id)
-    match change.kind:
-        case Kind.EXECUTION:
-            return ExecutionItem, pk, EXECUTION_SK
-        case Kind.LAYER:
-            return LayerItem, pk, f"LAYER#{int(change.key):04d}"
-        case Kind.RESOURCE:
-            return ResourceItem, pk, f"RES#{change.key}"
-        case Kind.APPROVAL:
-            return ApprovalItem, pk, _approval_sk(int(change.key or 0))
-        case Kind.LOCK:
-            return LockItem, f"LOCK#{execution.application}#{change.key}", "LOCK"
-
-
-def _apply(transaction: TransactWrite, execution: Execution, change: Change) -> None:
-    model, pk, sk = _where(execution, change)
-    condition = _condition(model, change.expected)
-    if not change.values:
-        transaction.condition_check(model, pk, sk, condition=condition)
-        return
-    values = dict(change.values)
-    if "due_at" in values:
-        values["due_pk"] = None if values["due_at"] is None else f"DUE#{execution.home_region}"
-    if change.kind is Kind.EXECUTION and "status" in values:
-        values["standing"] = _standing(ExecutionStatus(str(values["status"])), execution.home_region)
-    actions: list[Action] = []
-    for name, value in values.items():
-        attribute = getattr(model, name)
-        actions.append(attribute.remove() if value is None else attribute.set(value))
-    transaction.update(model(pk, sk), actions=actions, condition=condition)
-
-
-def _condition(model: type[Item], expected: Mapping[str, object]) -> Condition:
-    condition: Condition = model.pk.exists()
-    for name, value in expected.items():
-        attribute = getattr(model, name)
-        condition &= attribute.does_not_exist() if value is None else attribute == value
-    return condition
-
-
-def _save_events(transaction: TransactWrite, execution: Execution, emitted: Iterable[Event], now: datetime) -> None:
-    for event in emitted:
-        event_id = events.new_event_id(now)
-        detail = events.detail(execution, event, event_id, now)
-        transaction.save(_event(_pk(execution.id), event_id, event.detail_type, detail, execution.home_region))
-
-
-def _event(pk: str, event_id: str, detail_type: DetailType, detail: str, home: str) -> EventItem:
-    """The item of an event, from which the relay publishes it in its home Region."""
-    return EventItem(
-        pk,
-        f"EVT#{event_id}",
-        source=detail_type.source,
-        detail_type=detail_type.value,
-        detail=detail,
-        home=home,
-        trace_header=trace_header(),
-    )
