@@ -18,7 +18,7 @@ from dr_core.commands import Command
 from dr_core.execution import decide
 from dr_core.items import MomentAttribute
 from dr_core.observability import utc_now
-from dr_core.records import Execution, ExecutionStatus
+from dr_core.records import ApprovalStatus, Execution, ExecutionStatus, State
 from dr_core.state import Refusal, Table
 from localcloud import mails, repeats
 from localcloud.approver import Approver
@@ -31,6 +31,13 @@ T = TypeVar("T")
 # Long enough for functions that start cold on two busy cores.
 PATIENCE_SECONDS = 120.0
 _KEEPS = re.compile("DeadLetterQueue|UndeliveredQueue")
+
+
+def _just_decided(state: State) -> bool:
+    """Whether the vote is counted, and what follows from it has yet to follow: a command is refused for that moment."""
+    approval = state.approval
+    pending = state.execution.status is ExecutionStatus.PENDING_APPROVAL
+    return pending and approval is not None and approval.status is not ApprovalStatus.PENDING
 
 
 def drctl(*arguments: str) -> "subprocess.CompletedProcess[str]":
@@ -263,7 +270,7 @@ class Operator:
                 assert state is not None
                 if state.execution.status.is_terminal:
                     return True
-                if state.execution.status is not ExecutionStatus.CANCELLING:
+                if state.execution.status is not ExecutionStatus.CANCELLING and not _just_decided(state):
                     move = decide(state, Command("cancel", "test", "the test is over"), utc_now())
                     assert move is not None
                     self.table.commit(state.execution, move, utc_now())
