@@ -12,7 +12,7 @@ TEMPLATES := template.yaml $(filter-out deploy/slack-app.yaml,$(wildcard deploy/
 RESOLVE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --no-header --no-annotate --generate-hashes
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo chaos chaos-mutants test unit browser screenshots integration least-privilege failure-matrix load bench-cold-start bench bench-dashboard check lint types template-lint supply-chain schema lock clean
+.PHONY: help setup demo chaos chaos-mutants test unit browser screenshots integration least-privilege failure-matrix load bench-cold-start bench bench-checks bench-dashboard check lint types template-lint supply-chain schema lock clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sort | awk -F':.*## ' '{printf "  %-14s %s\n", $$1, $$2}'
@@ -78,6 +78,9 @@ bench: setup ## This product and nested state machines, side by side; their sect
 
 bench-cold-start: setup ## What each function imports and how large it is; its section of docs/performance.md
 	$(BIN)/python -m tests.bench.cold_start
+
+bench-checks: setup ## How soon checks notice an end, and how many it takes; their section of docs/performance.md
+	$(BIN)/python -m tests.bench.checks
 
 bench-dashboard: setup ## The dashboard's first page with 5,000 executions in the table; its section of docs/performance.md
 	$(BIN)/python -m tests.bench.dashboard $(if $(EXECUTIONS),--executions $(EXECUTIONS))

@@ -9,9 +9,10 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from itertools import count
 
+from dr_core.checks import check_delay
 from dr_core.commands import Command, NotAllowedError
 from dr_core.errors import ErrorClass, ModuleError
-from dr_core.execution import check_delay, decide, lost_wake_ups
+from dr_core.execution import decide, lost_wake_ups
 from dr_core.queues import follow_ups
 from dr_core.records import DetailType, Event, Move, Resource, ResourceStatus, State
 from dr_core.triggers import Asked, Captured, Checked, Claim, Outcome, Preflown, Started, Trigger, Vote, Wake

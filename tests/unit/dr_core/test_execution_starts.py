@@ -7,9 +7,8 @@ from typing import Any
 import pytest
 
 from dr_core.errors import ErrorClass
-from dr_core.execution import check_delay
 from dr_core.records import Kind, LayerStatus
-from dr_core.triggers import Captured, Checked, Claim, Started, Wake
+from dr_core.triggers import Captured, Checked, Claim, Outcome, Started, Wake
 from tests.support.memory_table import T0, Lock
 from tests.support.simulation import command
 from tests.support.story import DONE, IN_PROGRESS, NOT_STARTED, Story, broken, error
@@ -187,14 +186,6 @@ def test_unknown_trigger_is_a_mistake_of_the_program() -> None:
         Story(1).decide("what")  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize(
-    ("check_no", "jitter", "seconds"), [(0, 0.5, 5.0), (1, 0.5, 7.5), (1, 0.0, 6.0), (9, 1.0, 36.0), (10_000, 0.5, 30.0)]
-)
-def test_checks_become_rarer_up_to_the_cap(check_no: int, jitter: float, seconds: float) -> None:
-    """1.5 times each, spread by a fifth either way."""
-    assert check_delay(check_no, 5, 30, jitter) == pytest.approx(seconds)
-
-
 def test_stale_check_is_dropped() -> None:
     """Of an older check, of another attempt, of a resource that does not wait."""
     story = Story(2).approve().begun(1, 0)
@@ -203,3 +194,21 @@ def test_stale_check_is_dropped() -> None:
         assert story.decide(Checked("0001-000", attempt, check_no, DONE, 1.0, 0.5)) is None
     assert story.decide(Checked("0001-001", 1, 0, DONE, 1.0, 0.5)) is None
     assert story.decide(Checked("0009-000", 1, 0, DONE, 1.0, 0.5)) is None
+
+
+def test_the_time_of_each_step_is_kept() -> None:
+    """From its claim to its end; what failed is told by the attempt that follows alone."""
+    story = Story(1).approve().begun(1, 0).after(30)
+    assert story.checked(1, 0, Outcome("NEXT_STEP", "copied"))
+    assert story.resource(1, 0).taken == (30.0,)
+    story.begun(1, 0).after(60)
+    assert story.checked(1, 0, DONE)
+    assert story.resource(1, 0).taken == (30.0, 60.0)
+
+
+def test_an_attempt_that_fails_takes_its_times_with_it() -> None:
+    story = Story(1, max_attempts=2).approve().begun(1, 0).after(30)
+    assert story.checked(1, 0, Outcome("NEXT_STEP", "copied"))
+    story.begun(1, 0).after(60)
+    assert story.checked(1, 0, broken())
+    assert (story.resource(1, 0).step, story.resource(1, 0).taken) == (0, ())

@@ -269,11 +269,11 @@ def test_names_are_unique_within_a_layer_only() -> None:
 
 
 def test_the_limits() -> None:
-    full = [service(str(number)) for number in range(100)]
-    assert parse([layer(number, *full) for number in range(1, 6)])
-    assert "501 resources" in the_problem([*(layer(number, *full) for number in range(1, 6)), layer(6)]).message
+    full = [service(str(number)) for number in range(500)]
+    assert parse([layer(1, *full), layer(2, *full)])
+    assert "1001 resources" in the_problem([layer(1, *full), layer(2, *full), layer(3)]).message
     assert the_problem([layer(number) for number in range(1, 22)]).message == "has more than 20 of them"
-    assert the_problem([layer(1, *full, service())]).message == "has more than 100 of them"
+    assert the_problem([layer(1, *full, service())]).message == "has more than 500 of them"
     assert "more than 32768 bytes" in the_problem([layer(1, service(parameters={"x": "ä" * 17_000}))]).message
 
 

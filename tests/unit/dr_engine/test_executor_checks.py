@@ -37,6 +37,30 @@ def test_a_check_sends_the_next_one_a_little_later_each_time(waiting: Room, clou
         assert 0.8 * expected - 1 <= delay <= 1.2 * expected + 1, "half as long again, up to the module's cap"
 
 
+def test_what_took_nine_minutes_before_is_looked_at_rarely_and_then_often(room: Room, cloud: Cloud) -> None:
+    room.request(known=((540.0,),))
+    room.start()
+    assert 8 <= room.delays()[-1][1] <= 12, "twice as late as what is not known"
+    cloud.clock.advance(480)
+    room.check()
+    assert room.delays()[-1][1] == 6, "when nine tenths of the time are over"
+    cloud.clock.advance(6)
+    room.check(2)
+    assert 2 <= room.delays()[-1][1] <= 3
+    lamps.make("on")
+    cloud.clock.advance(30)
+    assert room.check(3).taken == (516.0,)
+
+
+def test_of_many_that_wait_together_each_is_looked_at_less_often(room: Room) -> None:
+    """Two hundred with one reading call each: ten calls a second."""
+    room.request(peers=200)
+    room.start()
+    assert 16 <= room.delays()[-1][1] <= 24
+    room.check()
+    assert 16 <= room.delays()[-1][1] <= 24
+
+
 def test_a_check_that_finds_the_goal_is_the_last(waiting: Room, cloud: Cloud) -> None:
     lamps.make("on")
     resource = waiting.check()

@@ -15,6 +15,7 @@ from dr_core import flow
 from dr_core.application import read_application
 from dr_core.commands import Command
 from dr_core.events import MAX_EVENT_BYTES, Incoming, execution_id
+from dr_core.items import ExecutionItem, ResourceItem
 from dr_core.phases import Phase
 from dr_core.records import ApprovalStatus, ExecutionStatus, ResourceStatus
 from dr_core.state import Refusal
@@ -149,6 +150,52 @@ def cancelled(cloud: Cloud, made: str) -> None:
     state = cloud.table.load(made)
     assert state and flow.follow(cloud.table, state, Command("cancel", "olga", "enough"), cloud.clock)
     assert cloud.table.locked_by("shop", [HOME]) == {}
+
+
+def ended(cloud: Cloud, made: str, *taken: float, mode: str = "planned") -> None:
+    """The phase has run, and the first resource was waited for for so many seconds."""
+    cancelled(cloud, made)
+    pk = f"EXEC#{made}"
+    ExecutionItem(pk, "META").update([ExecutionItem.started_at.set(cloud.clock()), ExecutionItem.mode.set(mode)])
+    item = ResourceItem.get(pk, "RES#0001-001")
+    item.status, item.check_no, item.taken = "SUCCEEDED", 3, taken
+    item.save()
+    cloud.clock.advance(60)
+
+
+def known(cloud: Cloud, made: str) -> dict[str, tuple[tuple[float, ...], ...]]:
+    """What each resource of an execution knows of earlier runs."""
+    return {resource.name: resource.known for resource in cloud.table.resources(made)}
+
+
+def test_a_run_knows_how_long_it_took_before(desk: Desk, cloud: Cloud) -> None:
+    first = desk.take("event-1")
+    assert known(cloud, first) == {"api": (), "web": ()}
+    ended(cloud, first, 90.0)
+    second = desk.take("event-2")
+    assert known(cloud, second) == {"api": ((90.0,),), "web": ()}
+    ended(cloud, second, 80.0)
+    cancelled(cloud, desk.take("event-3"))
+    assert known(cloud, desk.take("event-4"))["api"] == ((80.0,), (90.0,)), "what never began is passed over"
+
+
+def test_a_run_of_the_same_mode_tells_more(desk: Desk, cloud: Cloud) -> None:
+    ended(cloud, desk.take("event-1"), 90.0)
+    ended(cloud, desk.take("event-2"), 2.0, mode="drill")
+    assert known(cloud, desk.take("event-3"))["api"] == ((90.0,),)
+
+
+def test_a_run_of_another_mode_tells_more_than_none(desk: Desk, cloud: Cloud) -> None:
+    ended(cloud, desk.take("event-1"), 2.0, mode="drill")
+    assert known(cloud, desk.take("event-2"))["api"] == ((2.0,),)
+
+
+def test_another_phase_and_a_dry_run_are_not_looked_up(desk: Desk, cloud: Cloud) -> None:
+    ended(cloud, desk.take("event-1"), 90.0)
+    desk.publish(manifest(service("api")), "shop/Cleanup.json")
+    cleanup = desk.take("event-2", phase="CLEANUP")
+    assert known(cloud, cleanup) == {"api": ()}
+    assert known(cloud, desk.take("event-3", dryRun=True))["api"] == ()
 
 
 def test_the_same_event_after_all_is_over_is_still_the_same_request(desk: Desk, cloud: Cloud) -> None:

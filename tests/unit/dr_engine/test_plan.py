@@ -291,6 +291,13 @@ def test_the_module_says_how_long_and_how_often_in_each_phase() -> None:
     assert (made.timeout_seconds, made.max_attempts) == (700, 1)
 
 
+def test_each_resource_knows_how_many_are_looked_at_beside_it() -> None:
+    """Those of its layer, module and account."""
+    there = {**sized(3), "AccountId": "123456789012"}
+    made = planned({"layer": 1, "resources": [sized(1), sized(2), there]}, {"layer": 2, "resources": [sized(1)]})
+    assert [one.peers for one in made.resources] == [2, 2, 1, 1]
+
+
 @given(st.lists(st.tuples(st.integers(1, 9999), st.integers(1, 12)), min_size=1, max_size=4, unique_by=lambda pair: pair[0]))
 def test_ids_sort_as_the_layers_run(shape: list[tuple[int, int]]) -> None:
     layers = [{"layer": number, "resources": [sized(at) for at in range(total)]} for number, total in sorted(shape)]

@@ -11,6 +11,7 @@ from datetime import datetime, timedelta
 from functools import singledispatch
 
 from dr_core import approval_rules, rto
+from dr_core.checks import taken
 from dr_core.commands import Command, obey
 from dr_core.errors import ErrorClass
 from dr_core.moves import (
@@ -58,11 +59,6 @@ NOT_STARTED_GRACE = timedelta(seconds=60)
 PREFLIGHT_WITHIN = timedelta(seconds=180)
 DRY_RUN_WITHIN = timedelta(seconds=900)
 _LONGEST_REASON = 1000  # a hundred names would be too much for an event
-
-
-def check_delay(check_no: int, first_seconds: float, cap_seconds: float, jitter: float) -> float:
-    """Seconds until the check after `check_no`: 1.5 times longer each time, up to the cap, spread by 20 % either way."""
-    return min(cap_seconds, first_seconds * float(1.5 ** min(check_no, 20))) * (0.8 + 0.4 * jitter)
 
 
 def decide(state: State, trigger: Trigger, now: datetime) -> Move | None:
@@ -452,7 +448,9 @@ def _ended_by(state: State, resource: Resource, outcome: Outcome, jitter: float,
     """How the outcome ends the attempt, or None if it goes on."""
     checking = resource.status is ResourceStatus.WAITING
     if outcome.kind == "DONE":
-        return ended(resource, ResourceStatus.SUCCEEDED, DetailType.RESOURCE_SUCCEEDED, now, outcome.detail, None)
+        return ended(
+            resource, ResourceStatus.SUCCEEDED, DetailType.RESOURCE_SUCCEEDED, now, outcome.detail, None, taken=taken(resource, now)
+        )
     # Without a `before` nobody has acted yet: what was found under way and waited for was not ours, and has come to nothing.
     if outcome.kind == "NEXT_STEP" or (outcome.kind == "NOT_STARTED" and checking and resource.before is None):
         return _next_step(state.execution, resource, outcome, now)
@@ -484,6 +482,7 @@ def _next_step(execution: Execution, resource: Resource, outcome: Outcome, now: 
         status=ResourceStatus.REQUESTED,
         attempt=next_attempt(execution, resource),
         step=resource.step + 1,
+        taken=taken(resource, now),
         detail=outcome.detail,
         percent=outcome.percent,
         next_at=None,
@@ -512,11 +511,13 @@ def _retry_later(
 ) -> tuple[Change, Event]:
     """Wait, with full jitter, and try again. A throttled attempt is not a spent one."""
     retry_at = now + timedelta(seconds=jitter * min(300, 5 * 2 ** min(resource.attempt, 10)))
+    anew = spent > resource.spent
     change = on_resource(
         resource,
         status=ResourceStatus.RETRY_WAIT,
         spent=spent,
-        step=0 if spent > resource.spent else resource.step,
+        step=0 if anew else resource.step,
+        taken=() if anew else resource.taken,
         failure=failure,
         next_at=retry_at,
         held_seconds=execution.held(now),

@@ -70,6 +70,30 @@ class FailureAttribute(Attribute[Failure]):
         return Failure(raw["code"], ErrorClass(raw["class"]), raw["message"], raw["requestId"])
 
 
+class StepsAttribute(Attribute[tuple[float, ...]]):
+    """Seconds, as a JSON list."""
+
+    attr_type = STRING
+
+    def serialize(self, value: tuple[float, ...]) -> str:
+        return json.dumps(value)
+
+    def deserialize(self, value: str) -> tuple[float, ...]:
+        return tuple(json.loads(value))
+
+
+class RunsAttribute(Attribute[tuple[tuple[float, ...], ...]]):
+    """Seconds of several runs, as a JSON list of lists."""
+
+    attr_type = STRING
+
+    def serialize(self, value: tuple[tuple[float, ...], ...]) -> str:
+        return json.dumps(value)
+
+    def deserialize(self, value: str) -> tuple[tuple[float, ...], ...]:
+        return tuple(map(tuple, json.loads(value)))
+
+
 class NamesAttribute(UnicodeSetAttribute):
     """A set of names; an empty one is absent."""
 
@@ -242,6 +266,9 @@ class ResourceItem(DueItem):
     held_seconds = NumberAttribute(default=0)
     stalled_at = MomentAttribute(null=True)
     stalled_sweeps = NumberAttribute(null=True)
+    peers = NumberAttribute(default=1)
+    taken = StepsAttribute(default=())
+    known = RunsAttribute(default=())
 
 
 class ApprovalItem(DueItem):

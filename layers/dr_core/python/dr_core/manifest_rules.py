@@ -16,8 +16,8 @@ from dr_core.phases import Phase
 _ACCOUNT = "AccountId"
 _ACCOUNT_REMEDY = "in quotes, since a number loses its leading zeros; no dashes; no reference, which is resolved in that account"
 MAX_LAYERS = 20
-MAX_RESOURCES_PER_LAYER = 100
-MAX_RESOURCES = 500
+MAX_RESOURCES_PER_LAYER = 500
+MAX_RESOURCES = 1000
 SYNONYMS = {
     "resourceType": "action",
     "type": "action",

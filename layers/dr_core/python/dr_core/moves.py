@@ -140,7 +140,13 @@ def next_attempt(execution: Execution, resource: Resource) -> int:
 
 
 def ended(
-    resource: Resource, status: ResourceStatus, detail_type: DetailType, now: datetime, detail: str, failure: Failure | None
+    resource: Resource,
+    status: ResourceStatus,
+    detail_type: DetailType,
+    now: datetime,
+    detail: str,
+    failure: Failure | None,
+    **values: object,
 ) -> tuple[Change, Event]:
     """A resource reaches its end within this epoch, and the event that says so."""
     change = on_resource(
@@ -153,6 +159,7 @@ def ended(
         lease_owner=None,
         lease_until=None,
         ended_at=now,
+        **values,
     )
     fields: dict[str, object] = {}
     if failure is not None:

@@ -8,9 +8,10 @@ from typing import Any
 
 from dr_core import flow
 from dr_core.calls import Recording, journal
+from dr_core.checks import check_delay, known_times, least_delay
 from dr_core.errors import ErrorClass, ModuleError
 from dr_core.events import WakeUp
-from dr_core.execution import check_delay, decide
+from dr_core.execution import decide
 from dr_core.metrics import Metric, measure_of
 from dr_core.moves import applied
 from dr_core.observability import logger, utc_now
@@ -57,7 +58,7 @@ class Executor:
         # Only the record's own fences matter now: the execution may have been paused meanwhile.
         current = self._table.load_resource(message.execution_id, message.resource_id)
         if current is not None:
-            delay = check_delay(0, self._first_check_seconds, check_cap(resource), random.random())  # noqa: S311
+            delay = self._delay(current.resources[0], reads=1)
             started = Started(resource.id, resource.attempt, owner, outcome, handles, delay, random.random())  # noqa: S311
             flow.follow(self._table, current, started, self._clock)
         self._keep(message, resource, calls, outcome)
@@ -79,12 +80,24 @@ class Executor:
                 outcome = _outcome_of_status(module.observe(raw))
             except ModuleError as error:
                 outcome = _outcome_of_error(error)
-        delay = check_delay(resource.check_no, self._first_check_seconds, check_cap(resource), random.random())  # noqa: S311
+        delay = self._delay(resource, reads=len(calls.calls) - len(calls.changing()))
         if outcome.failure is not None and outcome.failure.error_class is ErrorClass.THROTTLED:
             delay = min(60.0, 2 * delay)
         checked = Checked(resource.id, resource.attempt, resource.check_no, outcome, delay, random.random())  # noqa: S311
         flow.follow(self._table, state, checked, self._clock)
         self._keep(message, resource, calls, outcome)
+
+    def _delay(self, resource: Resource, reads: int) -> float:
+        """Seconds to the next check of a resource that the last one has cost so many reading calls."""
+        return check_delay(
+            resource.check_no,
+            self._first_check_seconds,
+            check_cap(resource),
+            random.random(),  # noqa: S311
+            passed=(self._clock() - resource.claimed_at).total_seconds() if resource.claimed_at else 0.0,
+            known=known_times(resource),
+            least=least_delay(resource, reads),
+        )
 
     def _keep(self, message: WakeUp, resource: Resource, calls: Recording, outcome: Outcome) -> None:
         """Add to the journal: last, since nothing that is decided depends on it."""

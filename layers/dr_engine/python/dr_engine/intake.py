@@ -6,16 +6,18 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import cache, partial
+from itertools import islice
 from typing import TYPE_CHECKING
 
 import boto3
 
 from dr_core.application import FILE_NAME, Application, Bounds, read_application
+from dr_core.checks import with_known_times
 from dr_core.errors import InvalidInputError, Problem
 from dr_core.events import ExecutionRequested, Incoming, execution_id, printable
 from dr_core.observability import logger
 from dr_core.phases import Mode
-from dr_core.records import Approval, ApprovalStatus, Execution, ExecutionStatus
+from dr_core.records import Approval, ApprovalStatus, Execution, ExecutionStatus, Resource
 from dr_core.references import REFERENCE_ACTIONS, Resolver
 from dr_core.settings import setting
 from dr_core.state import LockedError, Refusal, Table, table
@@ -31,6 +33,7 @@ if TYPE_CHECKING:
 _MOST_STORED_PROBLEMS = 100
 _LONGEST_STORED_PROBLEM = 500
 _LARGEST_STORED_REQUEST = 64 * 1024
+_RUNS_LOOKED_AT = 20
 
 
 @dataclass(frozen=True)
@@ -114,10 +117,17 @@ class Intake:
         )
         approval = None if request.dry_run else waiting
         try:
-            created = self.table.create(execution, planned.layers, planned.resources, approval, now)
+            resources = with_known_times(planned.resources, () if request.dry_run else self._earlier_run(execution))
+            created = self.table.create(execution, planned.layers, resources, approval, now)
         except LockedError as error:
             raise InvalidInputError([_locked(request, error.holders)]) from error
         logger.info("execution created" if created else "request came before")
+
+    def _earlier_run(self, execution: Execution) -> Sequence[Resource]:
+        """The resources of the phase's last run, one of the same mode if there is one lately: a drill may take another time."""
+        lately = list(islice(self.table.past_runs(execution.application, execution.phase), _RUNS_LOOKED_AT))
+        last = next((run for run in lately if run.mode == execution.mode), lately[0] if lately else None)
+        return self.table.resources(last.id) if last else ()
 
     def _manifest(self, request: ExecutionRequested) -> tuple[bytes, str]:
         """The manifest's bytes and their version. Raises InvalidInputError when there is none."""

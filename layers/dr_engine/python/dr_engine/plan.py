@@ -1,6 +1,7 @@
 """From a manifest to what an execution runs: every resource is held against its module before anything is touched."""
 
 import json
+from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from types import UnionType
@@ -123,7 +124,13 @@ def plan(
                 resources.append(_record(identity, layer.number, resource, account, parameters, phase, modules[resource.action]))
     if problems:
         raise InvalidInputError(at_most(problems))
-    return Plan(tuple(layers), tuple(resources))
+    together = Counter(map(_together, resources))
+    return Plan(tuple(layers), tuple(replace(one, peers=together[_together(one)]) for one in resources))
+
+
+def _together(resource: ResourceRecord) -> tuple[int, str, str]:
+    """What resources have in common whose checks call the same service in the same account and Region, at the same time."""
+    return resource.layer, resource.module, resource.account
 
 
 def refuse_drill(manifest: Manifest, file: str, phase: Phase, modules: Modules) -> None:
