@@ -12,7 +12,7 @@ TEMPLATES := template.yaml $(filter-out deploy/slack-app.yaml,$(wildcard deploy/
 RESOLVE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --no-header --no-annotate --generate-hashes
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo chaos chaos-mutants test unit browser screenshots integration least-privilege failure-matrix load bench-cold-start bench bench-checks bench-dashboard check lint types template-lint supply-chain schema lock clean
+.PHONY: help setup demo chaos chaos-mutants test unit browser screenshots integration least-privilege failure-matrix load scale bench-cold-start bench bench-checks bench-dashboard check lint types template-lint supply-chain schema lock clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sort | awk -F':.*## ' '{printf "  %-14s %s\n", $$1, $$2}'
@@ -72,6 +72,9 @@ failure-matrix: setup ## Run the tests of the failure matrix and write docs/fail
 
 load: setup ## Many executions at once, and docs/performance.md from what was measured: make load EXECUTIONS=100 LAYERS=5 RESOURCES=10
 	$(BIN)/python -m localcloud.load $(if $(EXECUTIONS),--executions $(EXECUTIONS)) $(if $(LAYERS),--layers $(LAYERS)) $(if $(RESOURCES),--resources $(RESOURCES))
+
+scale: setup ## The largest layer, the largest execution, many executions; their section of docs/performance.md: make scale SIZES=1x1x500
+	$(BIN)/python -m localcloud.scale $(if $(SIZES),--sizes $(SIZES))
 
 bench: setup ## This product and nested state machines, side by side; their section of docs/performance.md
 	$(BIN)/python -m tests.bench

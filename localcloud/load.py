@@ -34,8 +34,9 @@ from localcloud.gauges import Readings, queues, reading
 from localcloud.installation import install
 from localcloud.requests import put, started
 
-_TIME_SCALE: Final = 0.02
+TIME_SCALE: Final = 0.02
 _PATIENCE_SECONDS: Final = 1800.0
+_REPORT_SECONDS: Final = 180.0
 _LOOK_SECONDS: Final = 3.0  # looking is a call too
 _EVERY_FIFTH: Final = 5
 _ENDED: Final = frozenset(status for status in ExecutionStatus if status.is_terminal) | {ExecutionStatus.FAILED}
@@ -74,6 +75,8 @@ class Figures:
     readings: Readings
     wake_ups: Mapping[str, int]
     retried: int
+    page_kib: float
+    report_kib: float
     wrong: Sequence[str]
 
 
@@ -137,9 +140,12 @@ class Load:
             ended = time.monotonic()
         timelines = {execution_id: self._table.timeline(execution_id) for execution_id in ids}
         resources = {execution_id: self._table.resources(execution_id) for execution_id in ids}
+        reports, page = self._reports(ids), self._page(ids[0])
         calls = journal.read(self._cloud.journal, position)
         wrong = [f"{execution_id} did not end within {_PATIENCE_SECONDS:.0f} s" for execution_id in unfinished]
         wrong += self._wrong(ids, resources, calls)
+        wrong += [f"{execution_id} has no report" for execution_id in ids if execution_id not in reports]
+        wrong += [] if ids[0] in page else [f"the dashboard does not show {ids[0]}: {page[:200]}"]
         wrong += [f"{queue} holds {more} messages more than before" for queue, more in (self._dead() - dead).items()]
         return Figures(
             size=self._size,
@@ -153,6 +159,8 @@ class Load:
             readings=readings,
             wake_ups=self._wake_ups(began),
             retried=sum(resource.attempt > 1 for found in resources.values() for resource in found),
+            page_kib=len(page.encode()) / 1024,
+            report_kib=max(reports.values(), default=0) / 1024,
             wrong=wrong,
         )
 
@@ -192,6 +200,26 @@ class Load:
         if made != self._size.in_all:
             wrong.append(f"{self._size.in_all} resources were changed by {made} calls")
         return wrong + [f"locks of {application} are held" for application in self._applications if self._held(application)]
+
+    def _reports(self, ids: Sequence[str]) -> Mapping[str, int]:
+        """The bytes of each execution's report as HTML; it is written when the execution has ended, and waited for."""
+        pages = self._cloud.client("s3").get_paginator("list_objects_v2")
+        deadline = time.monotonic() + _REPORT_SECONDS
+        while True:
+            found: dict[str, int] = {}
+            for page in pages.paginate(Bucket=self._outputs["ReportBucketName"], Prefix=f"load-{self._run}-"):
+                for one in page.get("Contents", []):
+                    if one["Key"].endswith(".html"):
+                        found[one["Key"].rpartition("/")[2].removesuffix(".html")] = one["Size"]
+            if found.keys() >= set(ids) or time.monotonic() > deadline:
+                return found
+            time.sleep(_LOOK_SECONDS)
+
+    def _page(self, execution_id: str) -> str:
+        """The dashboard's page that begins with the execution, as CloudWatch asks for it; or the error that came instead."""
+        payload = json.dumps({"execution": execution_id, "widgetContext": {}}).encode()
+        answer = self._cloud.client("lambda").invoke(FunctionName=f"{STACK_NAME}-show-dashboard", Payload=payload)
+        return str(json.loads(answer["Payload"].read()))
 
     def _dead(self) -> Counter[str]:
         """How many messages lie where messages end that nobody could handle or deliver."""
@@ -268,13 +296,15 @@ def section(figures: Figures) -> str:
         ("`Resource Requested` to `Resource Started`", spread(figures.hops)),
         ("last success of a layer to its close", spread(figures.closes)),
         ("resources with more than one attempt", f"{figures.retried}"),
+        ("the largest report, as HTML", f"{figures.report_kib:.0f} KiB"),
+        ("the dashboard's page of an execution", f"{figures.page_kib:.0f} KiB"),
         ("wake-ups that the sweep sent again", ", ".join(f"{number} {name}" for name, number in figures.wake_ups.items()) or "none"),
         ("memory of the cloud's processes, peak", f"{readings.peak_mib_together:.0f} MiB: {_mib(readings.peak_mib)}"),
         ("processor time", ", ".join(f"{part} {seconds:.0f} s" for part, seconds in busiest)),
         ("the machine meanwhile", machine(readings)),
     ]
     queues = [
-        (_short(queue), readings.oldest(queue, 0.95), max(ages), readings.deepest[queue], readings.deliveries[queue])
+        (short(queue), readings.oldest(queue, 0.95), max(ages), readings.deepest[queue], readings.deliveries[queue])
         for queue, ages in sorted(readings.ages.items())
         if max(ages) >= 1 or readings.deepest[queue]
     ]
@@ -315,7 +345,7 @@ def _mib(parts: Mapping[str, float]) -> str:
     return ", ".join(f"{part} {mib:.0f}" for part, mib in sorted(parts.items(), key=lambda part: -part[1]))
 
 
-def _short(queue: str) -> str:
+def short(queue: str) -> str:
     """The name in the template, of the name that CloudFormation gave."""
     return queue.removeprefix(f"{STACK_NAME}-").rpartition("-")[0] or queue
 
@@ -340,7 +370,7 @@ def main() -> int:
     options = parser.parse_args()
     size = Size(options.executions, options.layers, options.resources)
     out = Console(highlight=False, width=200)
-    cloud = LocalCloud.start(REPOSITORY / ".local" / "load" / str(os.getpid()), time_scale=_TIME_SCALE)
+    cloud = LocalCloud.start(REPOSITORY / ".local" / "load" / str(os.getpid()), time_scale=TIME_SCALE)
     try:
         os.environ.update(cloud.environment(CONTROL_ACCOUNT))
         load = Load(cloud, install(cloud, approval_seconds=7200), size)

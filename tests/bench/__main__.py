@@ -14,7 +14,7 @@ from localcloud import performance_page
 from localcloud.cloud import CONTROL_ACCOUNT, REPOSITORY, WORKLOAD_ACCOUNT, LocalCloud
 from localcloud.deployment import deploy_target_role
 from localcloud.installation import EXTERNAL_ID, install
-from tests.bench.cases import CASES
+from tests.bench.cases import CASES, TOLD
 from tests.bench.nested import Nested, deploy_nested
 from tests.bench.orchestrator import Orchestrator, source
 from tests.bench.section import Pair, section
@@ -26,6 +26,7 @@ def main() -> int:
     parser.add_argument("--only", default="", help="only cases with this in their name, such as '5 x 10'")
     parser.add_argument("--no-page", action="store_true", help="print the figures, and leave docs/performance.md as it is")
     options = parser.parse_args()
+    told = None
     out, pairs, load_average = Console(highlight=False, width=200), list[Pair](), os.getloadavg()[0]
     directory = REPOSITORY / ".local" / "bench" / str(os.getpid())
     cloud = LocalCloud.start(directory / "cloud")
@@ -41,9 +42,12 @@ def main() -> int:
                 pairs.append((ours.run(case), nested.run(case)))
                 seconds = [f"{run.wall_seconds:.1f} s" for run in pairs[-1]]
                 out.print(f"{case.name}: {seconds[0]}, nested {seconds[1]}", markup=False)
+        if options.only in TOLD.name:
+            told = ours.run(TOLD)
+            out.print(f"{TOLD.name}: lag p95 {told.lag(0.95):.2f} s", markup=False)
     finally:
         cloud.stop()
-    found = section(pairs, load_average)
+    found = section(pairs, load_average, told)
     out.print(found, markup=False)
     if not options.no_page:
         performance_page.write("bench", found)

@@ -13,10 +13,11 @@ SIZES: Final = ((1, 1), (5, 10), (10, 20), (3, 100), (20, 20))
 
 @dataclass(frozen=True)
 class Case:
-    """One phase: how many seconds each resource takes, layer by layer."""
+    """One phase: how many seconds each resource takes, layer by layer, and the module that they all are of."""
 
     name: str
     seconds: Sequence[Sequence[float]]
+    module: str = "Pause"
 
     @property
     def resources(self) -> int:
@@ -31,13 +32,13 @@ class Case:
     def manifest(self) -> list[dict[str, object]]:
         """As it lies in S3."""
         return [
-            {"layer": layer, "resources": [_resource(f"r{layer}-{index}", one) for index, one in enumerate(seconds, 1)]}
+            {"layer": layer, "resources": [self._resource(f"r{layer}-{index}", one) for index, one in enumerate(seconds, 1)]}
             for layer, seconds in enumerate(self.seconds, 1)
         ]
 
-
-def _resource(name: str, seconds: float) -> dict[str, object]:
-    return {"action": "Pause", "resourceName": name, "AccountId": WORKLOAD_ACCOUNT, "parameters": {"Name": name, "Seconds": seconds}}
+    def _resource(self, name: str, seconds: float) -> dict[str, object]:
+        parameters = {"Name": name, "Seconds": seconds}
+        return {"action": self.module, "resourceName": name, "AccountId": WORKLOAD_ACCOUNT, "parameters": parameters}
 
 
 def instant(layers: int, resources: int, *, cold: bool = False) -> Case:
@@ -51,9 +52,15 @@ def checked(layers: int, resources: int) -> Case:
     return Case(f"{layers} x {resources}, checked", [spread] * layers)
 
 
+def told(resources: int) -> Case:
+    """Resources whose service says when they are done, one every half second, from ten seconds on: checks are rare by then."""
+    return Case(f"1 x {resources}, told", [[10 + index / 2 for index in range(resources)]], "Announced")
+
+
 def realistic(scale: float) -> Case:
     """Aurora (90 s), then ECS (60 s), then DRS (540 s), some of each, all scaled."""
     return Case(f"Aurora, ECS, DRS x {scale:g}", [[90 * scale] * 2, [60 * scale] * 6, [540 * scale] * 4])
 
 
 CASES: Final = (instant(5, 10, cold=True), *(instant(*size) for size in SIZES), *(checked(*size) for size in SIZES), realistic(0.1))
+TOLD: Final = told(10)  # nested state machines have nothing that hears of it

@@ -4,31 +4,33 @@ import json
 import shutil
 import time
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 from uuid import uuid4
 
-from dr_core.records import ExecutionStatus, Resource
+from dr_core.records import ExecutionStatus, Resource, ResourceStatus
 from dr_core.state import Table
 from localcloud.approver import Approver
-from localcloud.cloud import PRIMARY_REGION, STANDBY_REGION, LocalCloud
+from localcloud.cloud import PRIMARY_REGION, STANDBY_REGION, WORKLOAD_ACCOUNT, LocalCloud
 from localcloud.deployment import STACK_NAME
 from localcloud.requests import put, started
-from tests.bench.cases import Case
+from tests.bench.cases import TOLD, Case
 from tests.bench.invocations import invocations
 from tests.bench.run import Run, metered
 from tests.support.copied_source import copied_source
 
-PAUSE: Final = Path(__file__).parent / "modules" / "pause.py"
+MODULES: Final = Path(__file__).parent / "modules"
+PAUSE: Final = MODULES / "pause.py"
 _PATIENCE_SECONDS: Final = 300.0
 _LOOK_SECONDS: Final = 0.5  # looking is a call too
 
 
 def source(directory: Path) -> Path:
-    """A copy of what is deployed, with the module; gives its template."""
+    """A copy of what is deployed, with the benchmark's modules; gives its template."""
     template = copied_source(directory)
-    shutil.copy(PAUSE, directory / "layers/dr_modules/python/dr_modules")
+    for module in MODULES.glob("*.py"):
+        shutil.copy(module, directory / "layers/dr_modules/python/dr_modules")
     return template
 
 
@@ -50,6 +52,8 @@ class Orchestrator:
         began = time.time()
         with metered(self._cloud) as meter:
             self._approver.decide(link, "approve", "bench").raise_for_status()
+            if case is TOLD:
+                self._tell(execution_id, case.resources)
             self._wait(execution_id)
         timeline = self._table.timeline(execution_id)
         times = {entry.detail_type: datetime.fromisoformat(json.loads(entry.detail)["occurredAt"]).timestamp() for entry in timeline}
@@ -75,6 +79,20 @@ class Orchestrator:
         put(self._cloud, [{**entry, "Detail": json.dumps(detail)}])
         return started(self._cloud, self._table, application, application, _PATIENCE_SECONDS)
 
+    def _tell(self, execution_id: str, resources: int) -> None:
+        """Once all are waited for: as the service, say of each that it is done, as soon as it is."""
+        deadline = time.monotonic() + _PATIENCE_SECONDS
+        while len(waiting := [one for one in self._table.resources(execution_id) if one.status is ResourceStatus.WAITING]) < resources:
+            if time.monotonic() > deadline:
+                raise TimeoutError(f"{execution_id}: {len(waiting)} of {resources} resources are waited for")
+            time.sleep(_LOOK_SECONDS)
+        self._cloud.tell(
+            _steady("nobody"), _steady("nobody-else")
+        )  # both processes of the function that listens have begun before it counts
+        for resource in sorted(waiting, key=_goal):
+            time.sleep(max(0.0, _goal(resource) - time.time()))
+            self._cloud.tell(_steady(resource.name))
+
     def _wait(self, execution_id: str) -> None:
         deadline = time.monotonic() + _PATIENCE_SECONDS
         key = {"pk": {"S": f"EXEC#{execution_id}"}, "sk": {"S": "META"}}
@@ -89,10 +107,24 @@ class Orchestrator:
         raise TimeoutError(f"{execution_id} did not end within {_PATIENCE_SECONDS:.0f} s")
 
 
+def _goal(resource: Resource) -> float:
+    """When it is done, in seconds since 1970."""
+    assert resource.handles, resource
+    return float(json.loads(resource.handles)[0]["startedAt"]) + float(json.loads(resource.parameters)["Seconds"])
+
+
+def _steady(name: str) -> dict[str, object]:
+    """What ECS says of a service that has as many tasks as it shall."""
+    where = {"account": WORKLOAD_ACCOUNT, "region": STANDBY_REGION}
+    at = datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+    arn = f"arn:aws:ecs:{STANDBY_REGION}:{WORKLOAD_ACCOUNT}:service/bench/{name}"
+    said = {"version": "0", "id": str(uuid4()), "source": "aws.ecs", "detail-type": "ECS Service Action", "time": at, **where}
+    return {**said, "resources": [arn], "detail": {"eventType": "INFO", "eventName": "SERVICE_STEADY_STATE"}}
+
+
 def _lags(resources: Sequence[Resource]) -> list[float]:
     found = []
     for resource in resources:
-        assert resource.handles and resource.ended_at, resource
-        goal = float(json.loads(resource.handles)[0]["startedAt"]) + json.loads(resource.parameters)["Seconds"]
-        found.append(resource.ended_at.timestamp() - goal)
+        assert resource.ended_at, resource
+        found.append(resource.ended_at.timestamp() - _goal(resource))
     return sorted(found)

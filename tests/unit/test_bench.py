@@ -1,8 +1,11 @@
 """The comparison with nested state machines: what its figures are reckoned from."""
 
+from statistics import mean
+
 import pytest
 
-from tests.bench.cases import CASES, CHECK_SECONDS, Case, checked, realistic
+from tests.bench.cases import CASES, CHECK_SECONDS, TOLD, Case, checked, realistic
+from tests.bench.checks import followed
 from tests.bench.nested import TEMPLATE
 from tests.bench.orchestrator import PAUSE
 from tests.bench.price import of_nested, of_orchestrator
@@ -64,3 +67,22 @@ def test_the_lag_is_that_of_the_worst_case_that_is_checked() -> None:
     late = a_run(checked(1, 1), lags=(0.5, 1.2))
     found = section([(a_run(checked(1, 1)), a_run(checked(1, 1))), (late, late)], 0.3)
     assert "| 1.20 s, 1.26 | **no** |" in found
+
+
+def test_what_a_service_says_is_noticed_within_a_second_or_not() -> None:
+    soon, late = a_run(TOLD, lags=(0.4, 0.9)), a_run(TOLD, lags=(0.4, 1.1))
+    assert "| lag p95 where the service says when it is done: at most 1 s | 0.90 s | yes |" in section([], 0.3, soon)
+    assert "| 1.10 s | **no** |" in section([], 0.3, late)
+    assert "at most 1 s" not in section([], 0.3)
+
+
+def test_what_is_told_is_of_the_module_that_hears_of_it() -> None:
+    (layer,) = TOLD.manifest()
+    resources = layer["resources"]
+    assert isinstance(resources, list) and {one["action"] for one in resources} == {"Announced"}
+
+
+def test_wrong_knowledge_is_noticed_later_and_right_knowledge_sooner() -> None:
+    nothing, right, wrong = (mean(followed(540, 15, *how).lags) for how in ((0,), (5,), (5, 2.0)))
+    assert right < 0.5 * nothing < nothing < wrong
+    assert followed(60, 15, 5, peers=500).checks_per_minute * 500 / 60 == pytest.approx(10, rel=0.1)

@@ -422,5 +422,7 @@ def test_command_on_too_many_resources_is_refused() -> None:
         story.ends(1, index, broken(ErrorClass.TERMINAL))
     with pytest.raises(NotAllowedError, match="retry takes at most 45 resources at once: name them"):
         story.order("retry")
+    with pytest.raises(NotAllowedError, match=r"^retry takes at most 45 resources at once, not 46$"):
+        story.order("retry", *[(1, index) for index in range(46)])
     story.order("retry", *[(1, index) for index in range(45)])
     assert story.statuses(1).count("PENDING") == 45

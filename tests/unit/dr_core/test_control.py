@@ -184,6 +184,14 @@ def test_a_command_in_another_region_is_refused(cloud: Cloud) -> None:
     assert status(cloud) == "RUNNING"
 
 
+def test_a_command_that_names_far_too_many_is_refused_in_words(cloud: Cloud) -> None:
+    """The event that tells of it has room for all of them."""
+    running(cloud, status=ResourceStatus.FAILED, attempt=3)
+    receipt = take(cloud, command="retry", resourceIds=["0001-001"] * 1000, reason="x" * 512)
+    assert receipt and (receipt.outcome, receipt.why) == ("REFUSED", "retry takes at most 45 resources at once, not 1000")
+    assert take(cloud, command="retry", resourceIds=["0001-001"] * 1001, clientToken="t-2") is None
+
+
 def test_a_takeover_moves_home_fence_and_locks(cloud: Cloud) -> None:
     at_home_elsewhere(cloud)
     cloud.clock.advance(600)

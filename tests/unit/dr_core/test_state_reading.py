@@ -69,6 +69,17 @@ def test_executions_and_refusals_newest_first(table: Table) -> None:
     assert table.executions("nobody") == []
 
 
+def test_what_is_overdue_in_one_execution_hides_no_other(table: Table) -> None:
+    """The limit is one of executions."""
+    late = [a_resource(1, index, status=ResourceStatus.REQUESTED, due_at=T0) for index in range(1, 31)]
+    assert table.create(an_execution("01MANY", application="many", due_at=None), [a_layer(total=30)], late, None, T0)
+    moment = T0 + timedelta(seconds=1)
+    assert table.create(an_execution("01LATER", application="later", due_at=moment), [a_layer()], [], None, T0)
+    found = table.due(HOME, moment, limit=10)
+    assert {"01MANY", "01LATER"} <= set(found) and len(found) == len(set(found))
+    assert table.due(HOME, moment, limit=1) == found[:1]
+
+
 def test_past_runs_are_read_page_by_page_and_not_to_the_end(table: Table, cloud: Cloud) -> None:
     def past(number: int, **values: Any) -> ExecutionItem:
         began = T0 - timedelta(hours=number)
@@ -118,7 +129,7 @@ def test_the_oldest_is_due_first_and_only_at_home(table: Table) -> None:
         assert table.create(execution, [a_layer()], [a_resource(due_at=moment)], approval, T0)
     assert table.due(HOME, T0 + timedelta(seconds=60)) == ["01A", "01C", "01B"]
     assert table.due(OTHER, T0 + timedelta(seconds=60)) == ["01X"]
-    assert table.due(HOME, T0 + timedelta(seconds=60), limit=3) == ["01A", "01C"]
+    assert table.due(HOME, T0 + timedelta(seconds=60), limit=2) == ["01A", "01C"]
 
 
 def test_an_executor_reads_the_execution_and_one_resource(table: Table) -> None:

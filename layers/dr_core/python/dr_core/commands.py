@@ -118,6 +118,8 @@ def _cancel(trigger: Command, state: State, now: datetime) -> Move:
 
 def _chosen(trigger: Command, state: State, statuses: frozenset[ResourceStatus]) -> list[Resource]:
     """The resources that the command names, or every failed one; each must have one of `statuses`."""
+    if len(trigger.resource_ids) > RESOURCES_PER_MOVE:
+        raise NotAllowedError(f"{trigger.name} takes at most {RESOURCES_PER_MOVE} resources at once, not {len(trigger.resource_ids)}")
     if not trigger.resource_ids:
         chosen = [r for r in state.resources if r.status.is_failure]
     else:
@@ -162,7 +164,7 @@ def _retry(trigger: Command, state: State, now: datetime) -> Move:
     # The other failures are known by now: who retries beside them wants the layer to run.
     known = frozenset(r.id for r in state.resources if r.status.is_failure and r not in chosen)
     changes, events = _reopen(state, trigger, now, pardoned=known or None)
-    afresh = {"status": ResourceStatus.PENDING, "spent": 0, "step": 0, "failure": None, "ended_at": None, "deadline_at": None}
+    afresh = {"status": ResourceStatus.PENDING, "spent": 0, "step": 0, "taken": (), "failure": None, "ended_at": None, "deadline_at": None}
     changes += [on_resource(r, **afresh) for r in chosen]
     events += [about(r, DetailType.RESOURCE_RETRIED, **_by(trigger)) for r in chosen]
     return Move(tuple(changes), tuple(events))

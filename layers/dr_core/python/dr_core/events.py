@@ -22,6 +22,7 @@ SCHEMA_VERSION = "1"
 PREVIOUS_VERSION: str | None = None
 # EventBridge takes more, but an event names things, it does not carry them.
 MAX_EVENT_BYTES = 16 * 1024
+_MOST_IDS = 1000  # of a command: so many fit into the event that tells of it
 _LONGEST_TEXT = 400  # of a problem's, so that at least one fits into an event
 
 Region = Annotated[str, StringConstraints(pattern=r"^[a-z]{2}(-[a-z]+)+-\d$")]
@@ -102,7 +103,7 @@ class CommandRequested(BaseModel):
 
     execution_id: ExecutionId
     command: CommandName
-    resource_ids: tuple[Annotated[str, StringConstraints(pattern=r"^\d{4}-\d{3}$")], ...] = ()
+    resource_ids: tuple[Annotated[str, StringConstraints(pattern=r"^\d{4}-\d{3}$")], ...] = Field((), max_length=_MOST_IDS)
     client_token: Name | None = None
     requested_by: Text
     reason: Text

@@ -311,9 +311,14 @@ class Table:
         return item.channel, item.timestamp
 
     def due(self, region: str, now: datetime, limit: int = 1000) -> list[str]:
-        """The ids of executions that have something overdue, oldest first."""
-        found = DueItem.due_index.query(f"DUE#{region}", DueItem.due_at <= now, limit=limit)
-        return list(dict.fromkeys(item.pk.removeprefix("EXEC#") for item in found))
+        """The ids of up to `limit` executions that have something overdue, oldest first; one may have hundreds of items that are."""
+        found = DueItem.due_index.query(f"DUE#{region}", DueItem.due_at <= now)
+        ids: dict[str, None] = {}
+        for item in found:
+            ids[item.pk.removeprefix("EXEC#")] = None
+            if len(ids) == limit:
+                break
+        return list(ids)
 
     def active(self) -> list[Execution]:
         """The executions that have not ended, oldest first. One that was requested within the last second may be missing."""
