@@ -11,11 +11,14 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 from dr_core import flow
 from dr_core.approval_plan import plan_digest
 from dr_core.approval_rules import is_waited_for, share_over
+from dr_core.moves import applied
 from dr_core.observability import logger, utc_now
+from dr_core.reports import read_reports
 from dr_core.state import table
 from dr_core.triggers import Asked, TokenHeld
-from dr_people.approval_context import load_context
+from dr_people.approval_context import context_of
 from dr_people.asking import ask, links
+from dr_people.past_runs import completed_seconds
 from dr_people.slack import slack
 
 
@@ -28,12 +31,14 @@ def lambda_handler(event: dict[str, Any], _context: LambdaContext) -> None:
     if state is None or state.approval is None or not is_waited_for(state) or state.approval.layer != event.get("layer", 0):
         logger.info("nothing to decide any more")
         return
-    plan = plan_digest(table().resources(execution_id), table().preflights(execution_id), state.approval.layer)
-    flow.follow(table(), state, TokenHeld(event["taskToken"], plan), utc_now)
-    approval = table().approval(execution_id)
-    context = load_context(table(), execution_id)
-    assert approval and context, "they were read a moment ago"
+    execution, resources, reports = state.execution, table().resources(execution_id), table().preflights(execution_id)
+    plan = plan_digest(resources, reports, state.approval.layer)
+    held = flow.follow(table(), state, TokenHeld(event["taskToken"], plan), utc_now)
+    approval = applied(state, held).approval if held else table().approval(execution_id)
+    assert approval, "it was read a moment ago"
+    past = completed_seconds(table(), execution.application, execution.phase)
+    context = context_of(execution, approval, resources, read_reports(reports), past)
     now = utc_now()
-    sent = ask(table(), context, approval, links(state.execution, approval, now), slack(), share_over(approval, now))
+    sent = ask(table(), context, approval, links(execution, approval, now), slack(), share_over(approval, now))
     logger.info("approvers asked", extra={"sent": sent})
     flow.follow(table(), state, Asked(tuple(sent)), utc_now)

@@ -13,6 +13,7 @@ from dr_core import approval_rules, flow
 from dr_core.approval_plan import plan_digest
 from dr_core.commands import NotAllowedError
 from dr_core.errors import OrchestratorError
+from dr_core.moves import applied
 from dr_core.observability import logger, utc_now
 from dr_core.records import Approval, Execution
 from dr_core.settings import setting
@@ -54,9 +55,11 @@ class Votes:
                     raise NotAllowedError(f"{changed}: this approval is void, request the execution again")
                 if any(self.table.is_used(one.key) for one in once):
                     raise NotAllowedError("this link has been used before: it is good for one vote")
-            if flow.follow(self.table, state, vote, self.clock, once) is not None:
-                layer = state.approval.layer if state.approval else 0
-                return next(one for one in self.table.approvals(execution_id) if one.layer == layer)
+            move = flow.follow(self.table, state, vote, self.clock, once)
+            if move is not None:
+                voted = applied(state, move).approval
+                assert voted is not None  # it is what a vote changes
+                return voted
         raise OrchestratorError(f"the approval of execution {execution_id} moved {_TRIES} times while a vote was cast")
 
     def _changed(self, execution: Execution, approval: Approval) -> str:

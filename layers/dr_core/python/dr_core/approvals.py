@@ -132,7 +132,7 @@ def respond(
         return Response(403, "This link is not valid", f"{error}.")
     logger.append_keys(execution_id=token.execution_id)
     state = table.load(token.execution_id)
-    approval = table.approval(token.execution_id)
+    approval = table.approval_of(state) if state else None
     if state is None or approval is None:
         return Response(404, "Not found", "There is no such execution.")
     execution = state.execution

@@ -7,6 +7,7 @@ from dr_core import queues
 from dr_core.errors import OrchestratorError
 from dr_core.execution import decide, lost_wake_ups
 from dr_core.metrics import Metric, measure, measure_move, measure_of
+from dr_core.moves import applied
 from dr_core.observability import logger
 from dr_core.records import Move, State
 from dr_core.state import Once, Table
@@ -19,17 +20,30 @@ _MOST_STEPS = 500
 
 
 def advance(table: Table, execution_id: str, clock: Clock) -> State | None:
-    """Take every step that the state leads to by itself, until none is left. Gives the last state read, None if there is no execution."""
+    """Take every step that the state leads to by itself, until none is left. Gives the state at rest, None if there is no execution."""
+    state: State | None = None
     for _ in range(_MOST_STEPS):
-        state, now = table.load(execution_id), clock()
+        state, now = state or table.load(execution_id), clock()
         move = decide(state, Wake(), now) if state and at_home(table, state) else None
         if state is None or move is None:
             return state
         if table.commit(state.execution, move, now):  # one moment: the events say when what they tell of began and ended
             tell(state, move, now)
+            state = carried_on(state, move)
         else:
             measure_of(Metric.JOIN_CONFLICTS, 1, state.execution)
+            state = None
     raise OrchestratorError(f"execution {execution_id} did not come to rest in {_MOST_STEPS} steps")
+
+
+def carried_on(state: State, move: Move) -> State | None:
+    """What is known after a move that was just committed; None where it has to be read: another layer, another approval.
+
+    It is as old as what was read before, and as safe to decide on: each change holds only on what it expects.
+    """
+    after = applied(state, move)
+    same = (after.execution.current_layer, after.approval_layer()) == (state.execution.current_layer, state.approval_layer())
+    return after if same else None
 
 
 def at_home(table: Table, state: State) -> bool:

@@ -213,6 +213,11 @@ class Table:
         opened = [one for one in self.approvals(execution_id) if one.is_wanted]
         return opened[-1] if opened else None
 
+    def approval_of(self, state: State) -> Approval | None:
+        """The same for an execution that was just read; it is read only where the snapshot does not hold it."""
+        known = state.approval
+        return known if known is not None and known.is_wanted else self.approval(state.execution.id)
+
     def _approval(self, execution_id: str, layer: int) -> Approval | None:
         try:
             return record_of(Approval, ApprovalItem.get(pk_of(execution_id), approval_sk(layer), consistent_read=True))

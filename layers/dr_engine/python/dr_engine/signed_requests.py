@@ -126,12 +126,13 @@ def _command(table: Table, detail: Mapping[str, object], request_id: str, princi
 
 def _vote(intake: Intake, request: VoteRequested, principal: str, clock: flow.Clock, break_glass: Sequence[str]) -> Response:
     table, execution_id = intake.table, request.execution_id
-    if table.load(execution_id) is None:
+    state = table.load(execution_id)
+    if state is None:
         return _no_execution(execution_id)
     if request.break_glass and not any(fnmatchcase(principal, allowed) for allowed in break_glass):
         logger.warning("break-glass refused", extra={"principal": principal})
         return _problem(403, "not allowed", f"{principal} is not one of those who may break glass (parameter BreakGlassPrincipals)")
-    approval = table.approval(execution_id)
+    approval = table.approval_of(state)
     plan = request.plan_sha256 or (approval.plan_sha256 if approval else None) or ""
     approves = request.decision == "approve"
     vote = Vote(approves, principal, request.reason, request.manifest_sha256, plan, "iam", request.break_glass)

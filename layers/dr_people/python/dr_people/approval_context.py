@@ -166,13 +166,24 @@ class ApprovalContext:
 
 def load_context(table: Table, execution_id: str) -> ApprovalContext | None:
     """What the table holds of the request; None if there is no such execution, or it needs no approval."""
-    state, approval = table.load(execution_id), table.approval(execution_id)
+    found = load_request(table, execution_id)
+    return found[0] if found else None
+
+
+def load_request(table: Table, execution_id: str) -> tuple[ApprovalContext, Approval] | None:
+    """The same, with the approval itself."""
+    state = table.load(execution_id)
+    approval = table.approval_of(state) if state else None
     if state is None or approval is None:
         return None
-    execution = state.execution
-    reports = read_reports(table.preflights(execution_id))
+    return read_context(table, state.execution, approval), approval
+
+
+def read_context(table: Table, execution: Execution, approval: Approval) -> ApprovalContext:
+    """What the table holds beside an execution and an approval that were just read."""
+    reports = read_reports(table.preflights(execution.id))
     past = completed_seconds(table, execution.application, execution.phase)
-    return context_of(execution, approval, table.resources(execution_id), reports, past)
+    return context_of(execution, approval, table.resources(execution.id), reports, past)
 
 
 def context_of(

@@ -23,7 +23,7 @@ from dr_core.settings import optional, setting
 from dr_core.state import Table
 from dr_core.triggers import Asked
 from dr_people import mail
-from dr_people.approval_context import ApprovalContext, load_context
+from dr_people.approval_context import ApprovalContext, read_context
 from dr_people.approval_views import mail as written
 from dr_people.slack import Slack
 
@@ -68,9 +68,9 @@ def remind(table: Table, incoming: Incoming, clock: flow.Clock) -> None:
     Slack is told by whoever tells of the event. Raises NobodyAskedError: then the event is to come again.
     """
     due = _Reminder.model_validate(incoming.detail)
-    state, context = table.load(due.execution_id), load_context(table, due.execution_id)
+    state = table.load(due.execution_id)
     approval = state.approval if state else None
-    if state is None or approval is None or context is None or not is_waited_for(state) or approval.layer != due.layer:
+    if state is None or approval is None or not is_waited_for(state) or approval.layer != due.layer:
         logger.info("nothing to decide any more")
         return
     notes = Notes(due.execution_id, "reminder")
@@ -78,6 +78,7 @@ def remind(table: Table, incoming: Incoming, clock: flow.Clock) -> None:
         logger.info("reminded before")
         return
     try:
+        context = read_context(table, state.execution, approval)
         sent = ask(table, context, approval, links(state.execution, approval, clock()), None, due.share)
     except Exception:
         notes.give_back(due.event_id)

@@ -13,7 +13,7 @@ from dr_core.records import Approval
 from dr_core.secret_store import Secret
 from dr_core.settings import optional, setting
 from dr_core.state import Table
-from dr_people.approval_context import ApprovalContext, load_context
+from dr_people.approval_context import ApprovalContext, read_context
 from dr_people.slack_messages import message, without_buttons
 
 _PATIENCE_SECONDS = 2  # Slack itself waits 3 s for our answer
@@ -59,10 +59,12 @@ class Slack:
 
     def update(self, table: Table, execution_id: str) -> None:
         """Bring the message up to date with the table: votes, and the outcome. Nothing happens if there is none."""
-        context, approval = load_context(table, execution_id), table.approval(execution_id)
+        state = table.load(execution_id)
+        approval = table.approval_of(state) if state else None
         posted = table.slack_message(execution_id, approval.layer) if approval else None
-        if posted is None or context is None or approval is None:
+        if posted is None or state is None or approval is None:
             return
+        context = read_context(table, state.execution, approval)
         text, blocks = _message(context, approval)
         channel, timestamp = posted
         try:

@@ -25,7 +25,7 @@ from dr_core.observability import logger
 from dr_core.records import Approval, ApprovalStatus
 from dr_core.state import Table
 from dr_core.triggers import Vote
-from dr_people.approval_context import ApprovalContext, load_context
+from dr_people.approval_context import ApprovalContext, load_request
 from dr_people.slack import Slack
 from dr_people.slack_messages import DIALOG, confirmation_of, dialog, notice
 
@@ -186,8 +186,7 @@ class Interactions:
         return _updated(notice("Your vote counts", _said(context, now)))
 
     def _found(self, execution_id: str) -> tuple[ApprovalContext, Approval] | None:
-        context, approval = load_context(self.table, execution_id), self.table.approval(execution_id)
-        return (context, approval) if context and approval else None
+        return load_request(self.table, execution_id)
 
 
 def _refusal(found: tuple[ApprovalContext, Approval] | None, shown: _Shown, user: str) -> str:
