@@ -12,7 +12,7 @@ from dr_core.commands import Command, NotAllowedError
 from dr_core.errors import ErrorClass
 from dr_core.execution import decide
 from dr_core.records import Approval, Change, Execution, Failure, Kind, Layer, LayerStatus, Move, Resource, ResourceStatus, State
-from dr_core.triggers import Asked, Captured, Checked, Claim, Expire, Outcome, Started, TokenHeld, Trigger, Vote, Wake
+from dr_core.triggers import Asked, Checked, Claim, Expire, Outcome, Started, TokenHeld, Trigger, Vote, Wake
 from tests.support.control_plane import Cloud, emulated
 from tests.support.memory_table import SHA, SOURCE, T0, TARGET, LayerPlan, MemoryTable, ResourcePlan, begin, resource_id
 
@@ -91,8 +91,7 @@ COMMANDS = st.sampled_from(["pause", "resume", "cancel", "retry", "skip", "force
 STEPS = st.one_of(
     st.just(("wake",)),
     st.just(("wake",)),
-    st.tuples(st.just("claim"), RESOURCE, OWNER),
-    st.tuples(st.just("captured"), RESOURCE, OWNER),
+    st.tuples(st.just("claim"), RESOURCE, OWNER, st.sampled_from([None, '{"was": 1}']), st.sampled_from([None, 1.5])),
     st.tuples(st.just("started"), RESOURCE, OWNER, OUTCOMES),
     st.tuples(st.just("checked"), RESOURCE, OUTCOMES),
     st.tuples(st.just("vote"), st.booleans()),
@@ -110,10 +109,8 @@ def trigger(state: State, step: tuple[object, ...]) -> Trigger | None:
     match name, rest:
         case "wake", _:
             return Wake()
-        case "claim", (str(one), str(owner)):
-            return Claim(one, attempt, owner)
-        case "captured", (str(one), str(owner)):
-            return Captured(one, attempt, owner, '{"was": 1}')
+        case "claim", (str(one), str(owner), before, lag):
+            return Claim(one, attempt, owner, before, lag)  # type: ignore[arg-type]
         case "started", (str(one), str(owner), Outcome() as outcome):
             return Started(one, attempt, owner, outcome, "[]", 5.0, 0.5)
         case "checked", (str(one), Outcome() as outcome):

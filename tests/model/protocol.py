@@ -2,7 +2,8 @@
 
 Messages: on `mono` what was ever sent can be delivered for ever (repeated, reordered, late or never); on `lossy` each is delivered once,
 and any may vanish. A handler reads the layers, then the rest, decides, and commits some time later: at most `gap` handlers are between
-read and commit at once, the others read and commit in one step. Executors also stop between observing, acting and recording.
+read and commit at once, the others read and commit in one step. An executor observes between reading and committing its claim, and stops
+also between its claim, its act and its record.
 """
 
 from collections.abc import Iterator
@@ -50,7 +51,10 @@ class Reading(NamedTuple):
 
 
 class Deciding(NamedTuple):
-    """A function that is about to commit; an executor's with its resource and the owner of the lease, a check's with its resource."""
+    """A function that is about to commit; an executor's with its resource and the owner of the lease, a check's with its resource.
+
+    `seen`: what an executor that wants to claim has observed, once it has.
+    """
 
     move: int
     who: Literal["advance", "claim", "record", "check", "order"]
@@ -58,20 +62,20 @@ class Deciding(NamedTuple):
     attempt: int = 0
     owner: str = ""
     takeover: bool = False
+    seen: str = ""
 
     def __str__(self) -> str:
         return self.who + (f" r{self.number}" if self.number >= 0 else "")
 
 
 class Executor(NamedTuple):
-    """An executor that has claimed. `seen` is what it observed, once it has."""
+    """An executor that has claimed. `seen` is what it observed before; empty once it has acted, or adopted."""
 
     number: int
     attempt: int
     owner: str
     takeover: bool
-    step: Literal["observe", "act", "record"] = "observe"
-    seen: str = ""
+    seen: str
 
     def __str__(self) -> str:
         return f"r{self.number} #{self.attempt} by {self.owner}"
@@ -107,6 +111,8 @@ class Mutation:
     decides: Decide = really
     counts_endings: bool = False
     lease_too_short: bool = False
+    claims_on_a_later_read: bool = False
+    owners_come_again: bool = False
     takeover_acts_on_failed: bool = False
     takeover_takes_next_step: bool = False
     sweeps: bool = True
@@ -210,10 +216,14 @@ class Protocol:
             yield self._at_once(label, counted, Wake(), Deciding(-1, "advance"))
         elif message.kind == "start":
             held_by = self.resource(now.facts, message.number).lease_owner
-            owner = "b" if held_by == "a" else "a"
+            owner = "a" if held_by is None else chr(ord(held_by) + 1)  # one that nobody had in this attempt
+            if self.mutation.owners_come_again:
+                owner = "b" if held_by == "a" else "a"
             takeover = held_by is not None
             trigger = Claim(self.ids[message.number], message.attempt, owner)
-            yield self._later(label, rest, trigger, Deciding(-1, "claim", message.number, message.attempt, owner, takeover))
+            claim = Deciding(-1, "claim", message.number, message.attempt, owner, takeover)
+            seen = "" if self._may_pause(rest) else now.world[message.number]
+            yield self._later(label, rest, trigger, claim._replace(seen=seen))
         else:
             yield from self._check(label, now, rest, message)
 
@@ -234,11 +244,14 @@ class Protocol:
         if isinstance(function, Reading):
             move = self._decide(rest, Wake(), function.layers)
             yield Step(("decide",), rest if move is None else self._with(rest, Deciding(move, "advance")))
+        elif isinstance(function, Deciding) and function.who == "claim" and not function.seen:
+            yield Step(("observe", function), self._with(rest, function._replace(seen=now.world[function.number])))
         elif isinstance(function, Deciding):
+            if function.who == "claim" and self.mutation.claims_on_a_later_read:
+                again = self._decide(rest, Claim(self.ids[function.number], function.attempt, function.owner))
+                function = function._replace(move=function.move if again is None else again)
             yield Step(("commit", function), self._commit(rest, function))
-        elif function.step == "observe":
-            yield Step(("observe", function), self._with(rest, function._replace(step="act", seen=now.world[function.number])))
-        elif function.step == "act":
+        elif function.seen:
             yield self._act(rest, function)
         else:
             seen = now.world[function.number]
@@ -249,7 +262,7 @@ class Protocol:
 
     def _act(self, rest: Now, executor: Executor) -> Step[Now]:
         number, attempt = executor.number, executor.attempt
-        recording = executor._replace(step="record", seen="")
+        recording = executor._replace(seen="")
         fresh = not executor.takeover or self.mutation.takeover_acts_on_failed
         due = executor.seen == "next" and (not executor.takeover or self.mutation.takeover_takes_next_step)
         if executor.seen == "absent" or (executor.seen == "broken" and fresh) or due:
@@ -326,7 +339,7 @@ class Protocol:
         if function.who == "claim":
             if self.book.table(now.facts).execution("e1").status != "RUNNING":
                 return after._replace(wrong="claimed while not RUNNING")
-            return self._with(after, Executor(function.number, function.attempt, function.owner, function.takeover))
+            return self._with(after, Executor(function.number, function.attempt, function.owner, function.takeover, function.seen))
         if function.who == "check":
             resource = self.resource(after.facts, function.number)
             if resource.status is ResourceStatus.WAITING:

@@ -16,6 +16,8 @@ ROWS = {
     "counter join": "Duplicate event, message delivered again",
     "no epoch fence on close": "An operator's retry races with the close of the layer",
     "claim not fenced by attempt": "Events out of order, a message of an earlier attempt",
+    "claim not fenced by lease": "Duplicate event, message delivered again",
+    "claim on a read after the look": "An executor dies after its act, before its record",
     "lease shorter than the time-out": "An executor stands still beyond its lease",
     "takeover acts on what failed": "An executor dies after its act, before its record",
     "no sweep on a lossy network": "Event lost: a rule disabled, an event dropped",

@@ -42,6 +42,12 @@ def without_attempt(state: State, trigger: object) -> Move | None:
     return without(really(state, present), "attempt", Kind.RESOURCE)
 
 
+def without_lease(state: State, trigger: object) -> Move | None:
+    """A claim holds whoever has claimed since the resource was read."""
+    move = really(state, trigger)  # type: ignore[arg-type]
+    return without(move, "lease_owner", Kind.RESOURCE) if isinstance(trigger, Claim) else move
+
+
 def counting(state: State, trigger: object) -> Move | None:
     """A layer closes when as many endings were counted as it has resources, whoever ended."""
     if not isinstance(trigger, Counted):
@@ -73,6 +79,7 @@ def by_any_approval(state: State, trigger: object) -> Move | None:
 # Small enough to be searched with every run of the tests; `python -m tests.model` takes bigger ones.
 SCOPES: dict[str, Variant] = {
     "base": Variant(crash=1, broken=1, retry=1),
+    "takeovers": Variant(layers=(1,), crash=3, broken=1),
     "people": Variant(crash=1, broken=1, retry=1, skip=1, pause=1, gap=0),
     "lossy": Variant(network="lossy", crash=1, broken=1, retry=1, gap=0),
     "lossy, stale": Variant(layers=(1,), network="lossy", crash=1, broken=1, cancel=1, pause=1),
@@ -97,6 +104,12 @@ MUTANTS: dict[str, tuple[Variant, str]] = {
         "FAILED without a failed resource",
     ),
     "claim not fenced by attempt": (Variant(layers=(1,), broken=1, retry=1, mutation=Mutation(without_attempt)), "two acts in one attempt"),
+    "claim not fenced by lease": (Variant(layers=(1,), crash=1, mutation=Mutation(without_lease)), "two executors hold one resource"),
+    "claim on a read after the look": (
+        Variant(layers=(1,), crash=2, mutation=Mutation(claims_on_a_later_read=True)),
+        "two acts in one attempt",
+    ),
+    "an owner comes again": (Variant(layers=(1,), crash=2, mutation=Mutation(owners_come_again=True)), "two executors hold one resource"),
     "lease shorter than the time-out": (Variant(layers=(1,), mutation=Mutation(lease_too_short=True)), "two acts in one attempt"),
     "takeover acts on what failed": (
         Variant(layers=(1,), crash=1, broken=1, mutation=Mutation(takeover_acts_on_failed=True)),

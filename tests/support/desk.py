@@ -26,7 +26,7 @@ from dr_core.phases import Mode, Phase
 from dr_core.records import Approval, ApprovalStatus, Execution, ExecutionStatus, Failure, Layer, LayerStatus, Resource, ResourceStatus
 from dr_core.state import Table
 from dr_core.target import TargetAccess
-from dr_core.triggers import Asked, Captured, Checked, Claim, Outcome, Started, TokenHeld, Trigger, Vote, Wake
+from dr_core.triggers import Asked, Checked, Claim, Outcome, Started, TokenHeld, Trigger, Vote, Wake
 from dr_core.watch import watch
 from dr_engine import signed_requests
 from dr_engine.intake import Intake
@@ -304,10 +304,9 @@ class Desk:
         self.move(Vote(yes, "ann", "seen", SHA))
 
     def begin(self, resource_id: str, outcome: Outcome, lag_seconds: float | None = None) -> None:
-        """An executor claims a resource that was requested, measures the lag and acts: `outcome` is what it then observes."""
+        """An executor measures the lag, claims a resource that was requested and acts: `outcome` is what it then observes."""
         attempt = self._resource(resource_id).attempt
-        self.move(Claim(resource_id, attempt, "executor"))
-        self.move(Captured(resource_id, attempt, "executor", "[]", lag_seconds))
+        self.move(Claim(resource_id, attempt, "executor", "[]", lag_seconds))
         self.move(Started(resource_id, attempt, "executor", outcome, None, 5, 0.5))
 
     def check(self, resource_id: str, outcome: Outcome) -> None:

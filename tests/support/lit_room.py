@@ -13,6 +13,7 @@ from dr_core.records import ApprovalStatus, ExecutionStatus, LayerStatus, Resour
 from dr_core.target import TargetAccess
 from dr_engine.executor import Executor
 from dr_engine.preflight import Preflight
+from dr_modules.base import Status
 from tests.support.control_plane import ID, Call, Cloud, a_layer, a_resource, an_approval, an_execution
 from tests.support.lamps import Lamp
 
@@ -67,6 +68,18 @@ class Room:
                 raise CrashError
 
         self.watch(once)
+
+    def meanwhile(self, happens: Callable[[], object]) -> None:
+        """It happens right after the next executor has observed the lamps, before it claims."""
+        observed = Lamp.observe
+
+        def once(lamp: Lamp, raw: object) -> Status:
+            seen = observed(lamp, raw)
+            self._patch.setattr(Lamp, "observe", observed)
+            happens()
+            return seen
+
+        self._patch.setattr(Lamp, "observe", once)
 
     @property
     def preflight(self) -> Preflight:

@@ -13,9 +13,10 @@ from dr_core.checks import check_delay
 from dr_core.commands import Command, NotAllowedError
 from dr_core.errors import ErrorClass, ModuleError
 from dr_core.execution import decide, lost_wake_ups
+from dr_core.flow import carried_on
 from dr_core.queues import follow_ups
 from dr_core.records import DetailType, Event, Move, Resource, ResourceStatus, State
-from dr_core.triggers import Asked, Captured, Checked, Claim, Outcome, Preflown, Started, Trigger, Vote, Wake
+from dr_core.triggers import Asked, Checked, Claim, Outcome, Preflown, Started, Trigger, Vote, Wake
 from tests.support.memory_table import T0, MemoryTable
 from tests.support.world import World, outcome_of
 
@@ -189,13 +190,14 @@ class Simulation:
         return self._advance_one(message.execution_id)
 
     def _advance(self, execution_id: str) -> Generator[None, None, State]:
+        known: State | None = None
         for _ in range(_MOST_STEPS):
-            state = yield from self.table.load_in_steps(execution_id)
+            state = known or (yield from self.table.load_in_steps(execution_id))
             move = decide(state, Wake(), self.clock())
             if move is None:
                 return state
             yield
-            self.commit(execution_id, move)
+            known = carried_on(state, move) if self.commit(execution_id, move) else None
             yield
         raise AssertionError("the execution does not come to rest")
 
@@ -233,42 +235,48 @@ class Simulation:
                 self.send(execution_id, event, by_sweep=True)
 
     def _start_resource(self, message: Message) -> Steps:
+        """Observe, claim, act if nothing is under way, observe. Who takes over acts only on what has not begun: the rest is for a new
+        attempt."""
         ids = message.resource_id, message.attempt
         owner = f"executor-{next(self._owners)}"
         state = self.table.load_resource(message.execution_id, message.resource_id)
-        takeover = _only(state).status is ResourceStatus.STARTING
-        if not (yield from self._follow(state, Claim(*ids, owner))):
+        resource = _only(state)
+        takeover = resource.status is ResourceStatus.STARTING
+        if decide(state, Claim(*ids, owner), self.clock()) is None:
+            return
+        yield
+        try:
+            outcome = self.world.observe(resource.name, self.now)
+        except ModuleError as error:
+            outcome = outcome_of(error)
+        acts = outcome.kind == "NOT_STARTED" or (outcome.kind in ("FAILED", "NEXT_STEP") and not takeover)
+        yield
+        before, lag = ("{}", 1.5) if acts and resource.before is None else (None, None)
+        if not (yield from self._follow(state, Claim(*ids, owner, before, lag))):
             return
         me = self._running
         me.holds = message.resource_id
         yield
-        try:
-            outcome = yield from self._act(state.execution.id, Captured(*ids, owner, "{}", lag_seconds=1.5), takeover)
-        except ModuleError as error:
-            outcome = outcome_of(error)
+        if acts:
+            outcome = yield from self._act(message, resource.name)
         me.holds = None
         yield
+        outcome = Outcome("IN_PROGRESS") if outcome.kind == "FAILED" else outcome  # it may be the last attempt's failure
         handles = f'["{message.attempt}"]'
         started = Started(*ids, owner, outcome, handles, check_delay(0, 5, 15, self.jitter.random()), self.jitter.random())
         yield from self._follow(self.table.load_resource(message.execution_id, message.resource_id), started)
 
-    def _act(self, execution_id: str, captured: Captured, takeover: bool) -> Generator[None, None, Outcome]:
-        """Observe, act if nothing is under way, observe. Who takes over acts only on what has not begun: the rest is for a new attempt."""
-        state = self.table.load_resource(execution_id, captured.resource_id)
-        name = _only(state).name
-        outcome = self.world.observe(name, self.now)
+    def _act(self, message: Message, name: str) -> Generator[None, None, Outcome]:
+        assert self.table.resource(message.execution_id, message.resource_id).before is not None, "acts on what nobody captured"
+        try:
+            self.world.act(name, message.attempt, self.now)
+        except ModuleError as error:
+            return outcome_of(error)
         yield
-        if outcome.kind == "NOT_STARTED" or (outcome.kind in ("FAILED", "NEXT_STEP") and not takeover):
-            if _only(state).before is None and not (yield from self._follow(state, captured)):
-                raise ModuleError("LeaseLost", "somebody else has it", ErrorClass.AMBIGUOUS)
-            assert self.table.resource(execution_id, captured.resource_id).before is not None, "acts on what nobody captured"
-            self.world.act(name, captured.attempt, self.now)
-            yield
-            try:
-                outcome = self.world.observe(name, self.now)
-            except ModuleError as error:
-                outcome = outcome_of(ModuleError(error.code, error.message, ErrorClass.AMBIGUOUS))
-        return Outcome("IN_PROGRESS") if outcome.kind == "FAILED" else outcome  # it may be the last attempt's failure
+        try:
+            return self.world.observe(name, self.now)
+        except ModuleError as error:
+            return outcome_of(ModuleError(error.code, error.message, ErrorClass.AMBIGUOUS))
 
     def _nobody(self) -> Steps:
         """The message is taken, and nothing comes of it."""

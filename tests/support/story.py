@@ -7,7 +7,7 @@ from dr_core.commands import Command
 from dr_core.errors import ErrorClass
 from dr_core.execution import decide, lost_wake_ups
 from dr_core.records import Approval, Event, Execution, Failure, Layer, Move, Resource
-from dr_core.triggers import Captured, Checked, Claim, Outcome, Started, Trigger, Vote, Wake
+from dr_core.triggers import Checked, Claim, Outcome, Started, Trigger, Vote, Wake
 from tests.support.memory_table import SHA, T0, LayerPlan, MemoryTable, ResourcePlan, begin, resource_id
 
 DONE = Outcome("DONE", "there", 100)
@@ -66,10 +66,10 @@ class Story:
         self.do(Vote(True, "ann", "looks right", SHA))
         return self.wake()
 
-    def claim(self, layer: int, index: int, attempt: int | None = None) -> bool:
-        """The present executor claims the resource."""
+    def claim(self, layer: int, index: int, attempt: int | None = None, before: str | None = None) -> bool:
+        """The present executor claims the resource; to act, if it has noted what was there `before`."""
         resource = self.resource(layer, index)
-        return self.do(Claim(resource.id, resource.attempt if attempt is None else attempt, self.owner)) is not None
+        return self.do(Claim(resource.id, resource.attempt if attempt is None else attempt, self.owner, before)) is not None
 
     def started(self, layer: int, index: int, outcome: Outcome = IN_PROGRESS, handles: str | None = None) -> bool:
         """The present executor has acted, and saw this."""
@@ -83,10 +83,7 @@ class Story:
 
     def begun(self, layer: int, index: int) -> "Story":
         """The resource is claimed and acted on; it now waits for its checks."""
-        assert self.claim(layer, index)
-        resource = self.resource(layer, index)
-        self.do(Captured(resource.id, resource.attempt, self.owner, "[]"))
-        assert self.started(layer, index)
+        assert self.claim(layer, index, before="[]") and self.started(layer, index)
         return self
 
     def adopted(self, layer: int, index: int) -> "Story":

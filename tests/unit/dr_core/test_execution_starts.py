@@ -8,7 +8,7 @@ import pytest
 
 from dr_core.errors import ErrorClass
 from dr_core.records import Kind, LayerStatus
-from dr_core.triggers import Captured, Checked, Claim, Outcome, Started, Wake
+from dr_core.triggers import Checked, Claim, Outcome, Started, Wake
 from tests.support.memory_table import T0, Lock
 from tests.support.simulation import command
 from tests.support.story import DONE, IN_PROGRESS, NOT_STARTED, Story, broken, error
@@ -42,7 +42,6 @@ def test_expired_lease_is_taken_over_within_the_attempt() -> None:
     assert story.last("Resource Started").fields["takeover"] is True
     story.owner = "executor-1"
     assert not story.started(1, 0, DONE)
-    assert story.do(Captured(taken.id, 1, "executor-1", "{}")) is None
     story.owner = "executor-2"
     assert story.started(1, 0, DONE)
 
@@ -119,14 +118,35 @@ def test_claim_that_races_with_a_command_is_refused(name: str) -> None:
 
 
 def test_world_before_the_first_act_is_kept() -> None:
-    """Captured once, by the holder of the lease, and not again in a later attempt."""
+    """Stored with the claim, once: neither a takeover nor a later attempt writes over it."""
+    story = Story(1, max_attempts=2).approve()
+    assert story.claim(1, 0, before='{"size": 2}')
+    story.after(120).owner = "executor-2"
+    assert story.claim(1, 0, before='{"size": 9}')
+    assert story.started(1, 0, error(THROTTLED)) and story.after(300).wake().statuses(1) == ["REQUESTED"]
+    assert story.claim(1, 0, before='{"size": 9}')
+    assert story.resource(1, 0).before == '{"size": 2}'
+
+
+def test_claim_to_adopt_keeps_nothing() -> None:
+    """Nobody acts, so nothing was before the act; whoever acts later notes it."""
     story = Story(1, max_attempts=2).approve()
     assert story.claim(1, 0)
-    assert story.do(Captured("0001-000", 1, "somebody", "{}")) is None
-    assert story.do(Captured("0001-000", 2, "executor-1", "{}")) is None
-    assert story.do(Captured("0001-000", 1, "executor-1", '{"size": 2}')) is not None
-    assert story.do(Captured("0001-000", 1, "executor-1", '{"size": 9}')) is None
-    assert story.resource(1, 0).before == '{"size": 2}'
+    assert story.resource(1, 0).before is None
+    story.after(120).owner = "executor-2"
+    assert story.claim(1, 0, before="{}")
+    assert story.resource(1, 0).before == "{}"
+
+
+@pytest.mark.parametrize(("lag", "told"), [(1.23456, [1.235]), (0.0, [0.0]), (None, [])])
+def test_lag_is_told_with_the_claim(lag: float | None, told: list[float]) -> None:
+    """Once, and only what could be measured."""
+    story = Story(1).approve()
+    assert story.do(Claim("0001-000", 1, "executor-1", "{}", lag))
+    story.after(120)
+    assert story.do(Claim("0001-000", 1, "executor-2", "{}", 99.0))
+    assert story.resource(1, 0).lag_seconds == lag
+    assert [event.fields["lagSeconds"] for event in story.table.timeline("e1") if event.detail_type == "Resource Measured"] == told
 
 
 def test_started_resource_waits_for_its_first_check() -> None:

@@ -10,7 +10,7 @@ from dr_core import flow
 from dr_core.commands import Command
 from dr_core.errors import ErrorClass
 from dr_core.records import ExecutionStatus, Failure, Resource, ResourceStatus
-from dr_core.triggers import Captured, Checked, Claim, Outcome, Started, Vote
+from dr_core.triggers import Checked, Claim, Outcome, Started, Vote
 from tests.support.control_plane import HOME, ID, SHA, T0, Cloud, a_layer, a_resource, an_approval, an_execution
 
 Out = pytest.CaptureFixture[str]
@@ -35,8 +35,7 @@ def follow(cloud: Cloud, trigger: Any) -> None:
 def waiting(cloud: Cloud, **values: Any) -> None:
     """Its one resource is waited for."""
     begun(cloud, **values)
-    follow(cloud, Claim("0001-001", 1, "x"))
-    follow(cloud, Captured("0001-001", 1, "x", "[]"))
+    follow(cloud, Claim("0001-001", 1, "x", "[]"))
     follow(cloud, Started("0001-001", 1, "x", IN_PROGRESS, None, 5, 0.5))
 
 
@@ -99,8 +98,7 @@ def test_what_moves_is_not_stuck_and_may_be_stuck_again(cloud: Cloud) -> None:
 
 def test_a_pause_holds_what_has_not_begun_but_not_what_is_waited_for(cloud: Cloud) -> None:
     begun(cloud, 2)
-    follow(cloud, Claim("0001-001", 1, "x"))
-    follow(cloud, Captured("0001-001", 1, "x", "[]"))
+    follow(cloud, Claim("0001-001", 1, "x", "[]"))
     follow(cloud, Started("0001-001", 1, "x", IN_PROGRESS, None, 5, 0.5))
     follow(cloud, Command("pause", "olga", "a look"))
     sweep(cloud, 6)

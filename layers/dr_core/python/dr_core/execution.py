@@ -49,7 +49,7 @@ from dr_core.records import (
     ResourceStatus,
     State,
 )
-from dr_core.triggers import Asked, Captured, Checked, Claim, Expire, Outcome, Preflown, Started, TokenHeld, Trigger, Vote, Wake
+from dr_core.triggers import Asked, Checked, Claim, Expire, Outcome, Preflown, Started, TokenHeld, Trigger, Vote, Wake
 
 # Past its deadline a resource is first given to a last observation; the sweep ends it only when that never came.
 DEADLINE_GRACE = timedelta(seconds=120)
@@ -368,23 +368,18 @@ def _(trigger: Claim, state: State, now: datetime) -> Move | None:
         # An operation of several steps, and one that was throttled in the midst of them, runs since its first.
         started_at = resource.started_at if resource.step else None
         fresh = {"started_at": started_at or now, "claimed_at": now, "deadline_at": _deadline(state.execution, resource, now)}
-    return Move(
-        (
-            on_execution(state.execution),
-            on_resource(
-                resource,
-                status=ResourceStatus.STARTING,
-                lease_owner=trigger.owner,
-                lease_until=lease_until,
-                due_at=lease_until,
-                **fresh,
-            ),
-        ),
-        (about(resource, DetailType.RESOURCE_STARTED, leaseUntil=text(lease_until), takeover=takeover),),
+    events = [about(resource, DetailType.RESOURCE_STARTED, leaseUntil=text(lease_until), takeover=takeover)]
+    if trigger.before is not None and resource.before is None:
+        fresh |= {"before": trigger.before, "lag_seconds": trigger.lag_seconds}
+        if trigger.lag_seconds is not None:
+            events.append(about(resource, DetailType.RESOURCE_MEASURED, lagSeconds=round(trigger.lag_seconds, 3)))
+    claimed = on_resource(
+        resource, status=ResourceStatus.STARTING, lease_owner=trigger.owner, lease_until=lease_until, due_at=lease_until, **fresh
     )
+    return Move((on_execution(state.execution), claimed), tuple(events))
 
 
-def _held(state: State, trigger: Captured | Started) -> Resource | None:
+def _held(state: State, trigger: Started) -> Resource | None:
     """The resource, if this attempt and this executor still hold it."""
     resource = state.resource(trigger.resource_id)
     held = (
@@ -395,17 +390,6 @@ def _held(state: State, trigger: Captured | Started) -> Resource | None:
         and resource.lease_owner == trigger.owner
     )
     return resource if held else None
-
-
-@_decide.register
-def _(trigger: Captured, state: State, now: datetime) -> Move | None:
-    resource = _held(state, trigger)
-    if resource is None or resource.before is not None:
-        return None
-    captured = on_resource(resource, before=trigger.before, lag_seconds=trigger.lag_seconds)
-    if trigger.lag_seconds is None:
-        return Move((captured,))
-    return Move((captured,), (about(resource, DetailType.RESOURCE_MEASURED, lagSeconds=round(trigger.lag_seconds, 3)),))
 
 
 @_decide.register

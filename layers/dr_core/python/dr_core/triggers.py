@@ -24,24 +24,16 @@ class Wake:
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """An executor, `owner`, wants to start a resource; with its lease expired, to take it over."""
+    """An executor, `owner`, has looked and wants to start a resource; with its lease expired, to take it over.
 
-    resource_id: str
-    attempt: int
-    owner: str
-
-
-@dataclass(frozen=True, slots=True)
-class Captured:
-    """What the world was before the first act, JSON text; stored before anything is done.
-
+    `before`: what the world was before the first act, JSON text, if there is to be one now; it is stored before anything is done.
     `lag_seconds`: the data not yet replicated then, ahead of a failover; None where nothing is, or it could not be told.
     """
 
     resource_id: str
     attempt: int
     owner: str
-    before: str
+    before: str | None = None
     lag_seconds: float | None = None
 
 
@@ -128,4 +120,4 @@ class Expire:
     reason: str = ""
 
 
-Trigger = Wake | Claim | Captured | Started | Checked | Preflown | Vote | TokenHeld | Asked | Expire | Command
+Trigger = Wake | Claim | Started | Checked | Preflown | Vote | TokenHeld | Asked | Expire | Command

@@ -2,7 +2,7 @@
 
 import json
 import random
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any
 
@@ -21,7 +21,7 @@ from dr_core.references import SECURE_ACTIONS, holds_reference, resolve_secure
 from dr_core.settings import setting
 from dr_core.state import Table, table
 from dr_core.target import TargetAccess, acting_until, target_access
-from dr_core.triggers import Captured, Checked, Claim, Outcome, Started
+from dr_core.triggers import Checked, Claim, Outcome, Started
 from dr_engine.opening import check_cap, lag_problem, module_in, module_of, open_target
 from dr_modules.base import STARTABLE, DRModule, Progress, Status
 
@@ -36,27 +36,30 @@ class Executor:
         self._first_check_seconds = first_check_seconds
 
     def start(self, message: WakeUp, owner: str) -> None:
-        """Claim the resource, act unless it is done or under way, observe, and record. A second delivery stops at the claim."""
+        """Look, claim the resource, act unless it is done or under way, observe, and record. A second delivery stops at the claim.
+
+        What is looked at before the claim changes nothing, so that several may look; the claim holds only if nobody claimed since the
+        resource was read, and stores what was there before the act in the same transaction. `owner` is one that nobody had before.
+        """
         state = self._table.load_resource(message.execution_id, message.resource_id)
-        if state is None:
+        if state is None or not self._is_claimable(state, Claim(message.resource_id, message.attempt, owner)):
             return
-        claim = flow.follow(self._table, state, Claim(message.resource_id, message.attempt, owner), self._clock)
-        if claim is None:
-            return
-        takeover = state.resources[0].status is ResourceStatus.STARTING
-        held = applied(state, claim)
-        resource = held.resources[0]
-        module: DRModule[Any] | None = None
+        resource = state.resources[0]
         with journal() as calls:
-            try:
-                module, raw = self._open(held, resource, calls.secrets, read_only=False)
-                with acting_until(resource.lease_until):
-                    outcome = self._act(held, resource, module, raw, owner, takeover=takeover)
-            except ModuleError as error:
-                outcome = _outcome_of_error(error)
-        handles = json.dumps(module.handles) if module is not None and module.handles else resource.handles
-        # Only the record's own fences matter now: the execution may have been paused meanwhile.
-        current = self._table.load_resource(message.execution_id, message.resource_id)
+            look = self._look(state, resource, calls.secrets)
+            claim = Claim(resource.id, resource.attempt, owner, look.before, look.lag_seconds)
+            move = flow.follow(self._table, state, claim, self._clock)
+            if move is None:
+                return
+            outcome = look.outcome
+            held = applied(state, move)
+            current: State | None = held
+            if outcome is None:
+                with acting_until(held.resources[0].lease_until):
+                    outcome = look.act()
+                # Only the record's own fences matter now: the execution may have been paused meanwhile.
+                current = self._table.load_resource(message.execution_id, message.resource_id)
+        handles = json.dumps(look.module.handles) if look.module is not None and look.module.handles else resource.handles
         if current is not None:
             delay = self._delay(current.resources[0], reads=1)
             started = Started(resource.id, resource.attempt, owner, outcome, handles, delay, random.random())  # noqa: S311
@@ -114,31 +117,54 @@ class Executor:
         module = module_in(target, kind, state.execution, resource)
         return module, resolve_secure(resource.parameters, target.client("ssm"), secrets) if secure else raw
 
-    def _act(self, state: State, resource: Resource, module: DRModule[Any], raw: object, owner: str, *, takeover: bool) -> Outcome:
-        """Observe; act if the goal is neither reached nor under way.
+    def _is_claimable(self, state: State, claim: Claim) -> bool:
+        """Whether it is worth a look: most second deliveries stop here."""
+        return flow.at_home(self._table, state) and decide(state, claim, self._clock()) is not None
+
+    def _look(self, state: State, resource: Resource, secrets: set[str]) -> "_Look":
+        """Observe, and if the goal is neither reached nor under way, note what is there before the act. Changes nothing.
 
         A takeover acts only on what has not begun. What has failed it adopts, and for a next step it asks as anybody does, so that
         there is one act in each attempt.
         """
-        seen = module.observe(raw)
-        startable = {Progress.NOT_STARTED} if takeover else STARTABLE | {Progress.FAILED}
-        if seen.progress in startable:
-            if resource.before is None:
-                lag = _accepted_lag(state.execution, resource, module, raw)
-                before = json.dumps(module.record_before(raw), default=str)
-                captured = decide(state, Captured(resource.id, resource.attempt, owner, before, lag), self._clock())
-                if captured is None or not self._table.commit(state.execution, captured, self._clock()):
-                    raise ModuleError("LeaseLost", f"{resource.name}: another executor has taken over", ErrorClass.AMBIGUOUS)
-            module.start(raw, again=not takeover)
-            try:
-                seen = module.observe(raw)
-            except ModuleError as error:
-                # The act was carried out. What cannot be seen of it yet is no failure of it: the checks will see.
-                return _outcome_of_error(ModuleError(error.code, error.message, ErrorClass.AMBIGUOUS, error.request_id))
-        if seen.progress is Progress.FAILED:
-            # What was read may be the last attempt's failure: the checks decide.
-            seen = replace(seen, progress=Progress.IN_PROGRESS)
-        return _outcome_of_status(seen)
+        takeover = resource.status is ResourceStatus.STARTING
+        module: DRModule[Any] | None = None
+        try:
+            module, raw = self._open(state, resource, secrets, read_only=False)
+            seen = module.observe(raw)
+            if seen.progress not in ({Progress.NOT_STARTED} if takeover else STARTABLE | {Progress.FAILED}):
+                return _Look(module, outcome=_outcome_begun(seen))
+            if resource.before is not None:
+                return _Look(module, raw, takeover)
+            lag = _accepted_lag(state.execution, resource, module, raw)
+            return _Look(module, raw, takeover, json.dumps(module.record_before(raw), default=str), lag)
+        except ModuleError as error:
+            return _Look(module, outcome=_outcome_of_error(error))
+
+
+@dataclass(frozen=True)
+class _Look:
+    """What an executor knows before it claims. `outcome`: what becomes of the attempt without an act; None where one is due."""
+
+    module: DRModule[Any] | None
+    raw: object = None
+    takeover: bool = False
+    before: str | None = None
+    lag_seconds: float | None = None
+    outcome: Outcome | None = None
+
+    def act(self) -> Outcome:
+        """Act, and observe."""
+        assert self.module is not None, "there is no act without a module"
+        try:
+            self.module.start(self.raw, again=not self.takeover)
+        except ModuleError as error:
+            return _outcome_of_error(error)
+        try:
+            return _outcome_begun(self.module.observe(self.raw))
+        except ModuleError as error:
+            # The act was carried out. What cannot be seen of it yet is no failure of it: the checks will see.
+            return _outcome_of_error(ModuleError(error.code, error.message, ErrorClass.AMBIGUOUS, error.request_id))
 
 
 @cache
@@ -165,6 +191,11 @@ def _accepted_lag(execution: Execution, resource: Resource, module: DRModule[Any
     if problem is not None and execution.mode is Mode.PLANNED:
         raise problem
     return lag
+
+
+def _outcome_begun(status: Status) -> Outcome:
+    """Of what has begun: what was read may be the last attempt's failure, and the checks decide."""
+    return _outcome_of_status(replace(status, progress=Progress.IN_PROGRESS) if status.progress is Progress.FAILED else status)
 
 
 def _outcome_of_status(status: Status) -> Outcome:
