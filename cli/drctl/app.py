@@ -2,6 +2,7 @@
 
 import os
 import shlex
+from importlib.metadata import version
 from typing import Annotated
 
 import typer
@@ -40,6 +41,12 @@ app = typer.Typer(
 )
 
 
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"drctl {version('dr-orchestrator')}")
+        raise typer.Exit
+
+
 @app.callback()
 def drctl(
     context: typer.Context,
@@ -47,6 +54,9 @@ def drctl(
     region: Annotated[
         str | None, typer.Option(metavar="REGION", help="The orchestrator's Region; by default that of your AWS configuration.")
     ] = None,
+    _show: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Say which version this is, and nothing else.")
+    ] = False,
 ) -> None:
     """Start and follow the phases of a disaster recovery.
 

@@ -155,11 +155,11 @@ def _read(paths: list[Path], phase: Phase | None) -> dict[str, bytes]:
             problems.append(validate.file_problem(path, "there is nothing to publish", "name an application's folder"))
         for file in files:
             try:
-                validate.checked(file, phase)
+                _, body = validate.checked(file, phase)
             except InvalidInputError as error:
                 problems += error.problems
             else:
-                found[f"{file.resolve().parent.name}/{validate.name_of(file)}"] = file.read_bytes()
+                found[f"{file.resolve().parent.name}/{validate.name_of(file)}"] = body
     if problems:
         raise InvalidInputError(problems)
     return found

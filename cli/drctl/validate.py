@@ -57,7 +57,7 @@ def validate(
             problems.append(file_problem(path, "there is no manifest", f"manifests are called {', '.join(one.file_name for one in Phase)}"))
         for file in files:
             try:
-                summary = checked(file, phase)
+                summary, _ = checked(file, phase)
             except InvalidInputError as error:
                 problems += error.problems
             else:
@@ -94,8 +94,8 @@ def _meant(file: Path) -> str | None:
     return stems[near[0]] if near and abs(len(word) - len(near[0])) <= 1 else None
 
 
-def checked(file: Path, phase: Phase | None) -> str:
-    """What there is in the file, in short. Raises InvalidInputError, also when the file cannot be read."""
+def checked(file: Path, phase: Phase | None) -> tuple[str, bytes]:
+    """What there is in the file, in short, and the bytes that were checked. Raises InvalidInputError, also when the file cannot be read."""
     try:
         data = file.read_bytes()
     except FileNotFoundError:
@@ -105,10 +105,10 @@ def checked(file: Path, phase: Phase | None) -> str:
     application = file.resolve().parent.name
     if file.name == FILE_NAME:
         regions = read_application(str(file), data, application).regions
-        return f"{regions.primary} and {regions.standby}"
+        return f"{regions.primary} and {regions.standby}", data
     if file.name.lower() == FILE_NAME:
         raise InvalidInputError([file_problem(file, "would not be found under this name", f"call it {FILE_NAME}")])
-    return _summary(check_manifest(data, str(file), application, phase or _PHASES.get(file.name.lower()), modules()))
+    return _summary(check_manifest(data, str(file), application, phase or _PHASES.get(file.name.lower()), modules())), data
 
 
 def file_problem(file: Path, message: str, remedy: str) -> Problem:

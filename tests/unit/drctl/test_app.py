@@ -1,6 +1,7 @@
 """What stands between drctl and AWS is said in one line, with the remedy."""
 
 import json
+from importlib import metadata
 
 import boto3
 import pytest
@@ -13,6 +14,11 @@ from tests.support.desk import ID, Desk, answering
 def run(*arguments: str) -> Result:
     """drctl as the shell starts it, except for moto."""
     return CliRunner().invoke(app, arguments)
+
+
+def test_the_version_asks_nobody() -> None:
+    result = run("--version")
+    assert (result.exit_code, result.stdout) == (0, f"drctl {metadata.version('dr-orchestrator')}\n")
 
 
 def test_a_missing_stack(desk: Desk) -> None:

@@ -10,6 +10,7 @@ import boto3
 import pytest
 from botocore.exceptions import EndpointConnectionError
 
+from dr_engine.plan import check_manifest
 from tests.support.desk import BUCKET, HOME, OTHER, STACK, Desk
 
 THERE = "the-manifests-there"
@@ -95,6 +96,21 @@ def test_one_invalid_file_keeps_all_from_being_written_and_every_problem_is_name
     assert result.exit_code == 2
     assert "Activate.json" in result.stderr and "regions" in result.stderr
     assert versions(BUCKET) == versions(THERE) == []
+
+
+def test_what_was_validated_is_what_is_published_though_the_file_changes_meanwhile(
+    regions: Desk, shop: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    checked = check_manifest
+
+    def checked_and_then_changed(*given: Any) -> Any:
+        (shop / "Instantiate.json").write_text("{")
+        return checked(*given)
+
+    monkeypatch.setattr("drctl.validate.check_manifest", checked_and_then_changed)
+    assert regions.run("publish", str(shop)).exit_code == 0
+    got = boto3.client("s3").get_object(Bucket=BUCKET, Key=KEYS[0])
+    assert json.loads(got["Body"].read()) == MANIFEST
 
 
 def test_a_file_is_published_under_the_name_that_is_looked_for(regions: Desk, shop: Path) -> None:

@@ -61,12 +61,13 @@ class SlackChannel:
         return f"slack-{self.channel}"
 
     def send(self, notice: Notice, thread: str | None) -> str:
-        """Post it under the execution's first message; problems and the end are shown in the channel too."""
+        """Post it under the execution's first message; problems and the end are shown in the channel too. Who is to decide is mentioned."""
         loud = thread is not None and (notice.is_problem or notice.detail_type in _GOOD)
         mark = ":red_circle:" if notice.is_problem else ":large_green_circle:" if notice.detail_type in _GOOD else ":information_source:"
+        mentions = " ".join(f"<@{one}>" for one in notice.awaited)
         answer = self.connect().chat_postMessage(
             channel=self.channel,
-            text=f"{mark} {_escaped(notice.text)}",
+            text="\n".join(part for part in (f"{mark} {_escaped(notice.text)}", mentions) if part),
             thread_ts=thread,
             reply_broadcast=loud,
             unfurl_links=False,

@@ -12,10 +12,11 @@ from typing import Protocol
 
 from dr_core import flow
 from dr_core.application import Events
+from dr_core.approval_rules import is_to_be_asked, is_waited_for
 from dr_core.events import Incoming
 from dr_core.notes import BeingSentError, Notes
 from dr_core.observability import logger
-from dr_core.records import DetailType, Execution
+from dr_core.records import DetailType, State
 from dr_core.state import Table, TimelineEntry
 from dr_people.timeline import Happening, happening
 from dr_people.wording import moment
@@ -61,7 +62,10 @@ WANTED: Mapping[Events, frozenset[DetailType]] = {"all": ALL, "outcomes": OUTCOM
 
 @dataclass(frozen=True)
 class Notice:
-    """What is said: a line for a subject, the whole text, and whether it is a problem."""
+    """What is said: a line for a subject, the whole text, and whether it is a problem.
+
+    `awaited`: the Slack ids of those who are to decide now.
+    """
 
     execution_id: str
     application: str
@@ -70,6 +74,7 @@ class Notice:
     subject: str
     text: str
     is_problem: bool
+    awaited: tuple[str, ...] = ()
 
 
 class Channel(Protocol):
@@ -108,7 +113,7 @@ def notify(table: Table, incoming: Incoming, ways: Ways, clock: flow.Clock) -> N
     errors = []
     for channel in channels:
         try:
-            _tell(Notes(state.execution.id, channel.name), channel, state.execution, event, clock)
+            _tell(Notes(state.execution.id, channel.name), channel, state, event, clock)
         except Exception as error:  # noqa: BLE001  (raised again below)
             logger.exception("people not told", extra={"channel": channel.name, "detail_type": detail_type})
             errors.append(error)
@@ -116,7 +121,7 @@ def notify(table: Table, incoming: Incoming, ways: Ways, clock: flow.Clock) -> N
         raise ExceptionGroup(f"{len(errors)} of {len(channels)} channels were not reached", errors)
 
 
-def _tell(notes: Notes, channel: Channel, execution: Execution, event: Happening, clock: flow.Clock) -> None:
+def _tell(notes: Notes, channel: Channel, state: State, event: Happening, clock: flow.Clock) -> None:
     if not notes.claim(event.id, clock()):
         logger.info("told before", extra={"channel": channel.name})
         return
@@ -128,7 +133,7 @@ def _tell(notes: Notes, channel: Channel, execution: Execution, event: Happening
         else:
             thread = _thread(notes, clock) if channel.has_threads else None
             opening = channel.has_threads and thread is None
-            sent = channel.send(notice(execution, event, notes.left_out()), thread)
+            sent = channel.send(notice(state, event, notes.left_out()), thread)
             if sent is not None:
                 notes.keep_thread(sent)
     except Exception:
@@ -150,8 +155,9 @@ def _thread(notes: Notes, clock: flow.Clock) -> str | None:
     raise BeingSentError(f"the first message of {notes.execution_id} is being sent to {notes.channel}")
 
 
-def notice(execution: Execution, event: Happening, left_out: int = 0) -> Notice:
+def notice(state: State, event: Happening, left_out: int = 0) -> Notice:
     """The words for an event; with the number of those that were left out before it."""
+    execution = state.execution
     detail_type = DetailType(event.detail_type)
     what = " ".join(part for part in (event.subject, _short(detail_type)) if part)
     subject = f"{execution.phase} of {execution.application}: {what}"
@@ -161,7 +167,16 @@ def notice(execution: Execution, event: Happening, left_out: int = 0) -> Notice:
     is_problem = detail_type in PROBLEMS
     if is_problem or left_out:
         lines.append(f"drctl status {execution.id}")
-    return Notice(execution.id, execution.application, execution.phase, detail_type, subject, "\n".join(lines), is_problem)
+    awaited = _awaited(state, event) if detail_type is DetailType.APPROVAL_REMINDER else ()
+    return Notice(execution.id, execution.application, execution.phase, detail_type, subject, "\n".join(lines), is_problem, awaited)
+
+
+def _awaited(state: State, reminder: Happening) -> tuple[str, ...]:
+    """Whom the reminder is for: nobody who has voted, nobody whose turn it is not, and nobody once it is decided."""
+    approval, fields = state.approval, reminder.fields
+    if approval is None or not is_waited_for(state) or approval.layer != fields.get("layer", 0):
+        return ()
+    return tuple(one.slack_user_id for one in approval.approvers if one.slack_user_id and is_to_be_asked(approval, one, fields["share"]))
 
 
 def sns_subject(text: str) -> str:
