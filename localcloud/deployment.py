@@ -72,7 +72,7 @@ def deploy_target_role(cloud: LocalCloud, account: str, parameters: Mapping[str,
 
     Raises DeploymentError with the reasons that CloudFormation gives.
     """
-    return _deploy_into(cloud, account, STANDBY_REGION, TARGET_ROLE_STACK_NAME, TARGET_ROLE_TEMPLATE, parameters)
+    return deploy_into(cloud, account, STANDBY_REGION, TARGET_ROLE_STACK_NAME, TARGET_ROLE_TEMPLATE, parameters)
 
 
 def deploy_forwarding(cloud: LocalCloud, account: str, region: str, parameters: Mapping[str, str]) -> dict[str, str]:
@@ -81,12 +81,16 @@ def deploy_forwarding(cloud: LocalCloud, account: str, region: str, parameters: 
     Raises DeploymentError with the reasons that CloudFormation gives.
     """
     # The emulator names roles after the stack without the Region, and IAM is one for all Regions.
-    return _deploy_into(cloud, account, region, f"dr-orchestrator-events-{region}", FORWARDING_TEMPLATE, parameters)
+    return deploy_into(cloud, account, region, f"dr-orchestrator-events-{region}", FORWARDING_TEMPLATE, parameters)
 
 
-def _deploy_into(
+def deploy_into(
     cloud: LocalCloud, account: str, region: str, stack_name: str, template: Path, parameters: Mapping[str, str]
 ) -> dict[str, str]:
+    """Deploy a template without code into an account and Region; return the stack's outputs.
+
+    Raises DeploymentError with the reasons that CloudFormation gives.
+    """
     cloudformation = cloud.client("cloudformation", region, account)
     request = {
         "StackName": stack_name,

@@ -67,6 +67,7 @@ MINISTACK_SERVICES: Final = frozenset(
         "lambda",
         "logs",
         "monitoring",
+        "organizations",
         "route53",
         "s3",
         "scheduler",

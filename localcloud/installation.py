@@ -43,8 +43,16 @@ def deploy_orchestrator(
     parameters: Mapping[str, str] | None = None,
 ) -> dict[str, str]:
     """Deploy the orchestrator's stack alone; `parameters` beside those that every local deployment has. Gives the stack's outputs."""
+    given = stack_parameters(cloud, approval_seconds=approval_seconds, region=region, stack_name=stack_name)
+    return deploy(cloud, template=template, stack_name=stack_name, parameters={**given, **(parameters or {})}, region=region)
+
+
+def stack_parameters(
+    cloud: LocalCloud, *, approval_seconds: int = 600, region: str = STANDBY_REGION, stack_name: str = STACK_NAME
+) -> dict[str, str]:
+    """The parameters that every local deployment has; the address that it sends mails from is verified."""
     mails.verify_sender(cloud, region)
-    given = {
+    return {
         "ExternalId": EXTERNAL_ID,
         "ApprovalPageUrl": cloud.function_url(f"{stack_name}-decide-approval", region),
         "ApprovalSeconds": str(approval_seconds),
@@ -53,9 +61,7 @@ def deploy_orchestrator(
         "MailSender": mails.SENDER,
         "MailIdentity": mails.SENDER,
         "SpokeAccounts": WORKLOAD_ACCOUNT,
-        **(parameters or {}),
     }
-    return deploy(cloud, template=template, stack_name=stack_name, parameters=given, region=region)
 
 
 def install_in_two_regions(cloud: LocalCloud, first: str, second: str) -> dict[str, dict[str, str]]:

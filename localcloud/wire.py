@@ -42,6 +42,7 @@ MODELS: Final = MappingProxyType(
         "logs": ("logs",),
         "memorydb": ("memorydb",),
         "monitoring": ("cloudwatch",),
+        "organizations": ("organizations",),
         "rds": ("rds",),
         "route53": ("route53",),
         "s3": ("s3",),

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from ministack.core import iam_evaluator
+from ministack.services import iam
 from own_path import Application, with_path  # beside this file
 
 PATH = "/_localcloud/authorise"
@@ -76,6 +77,21 @@ def _authorise(asked: dict[str, Any]) -> dict[str, str]:
         if iam_evaluator.evaluate(context, principal.policies, *principal.limits).decision != "Allow":
             return {"message": f"User: {principal.arn} is not authorized to perform: {asked['action']} on resource: {resource}"}
     return {}
+
+
+def role_may(principal: str, account: str, role: str, action: str, resource: str, region: str) -> bool:
+    """Whether a role's policies and its boundary let a session of it do something; noted like every authorisation."""
+    policies = _OwnPolicies(iam_evaluator._gather_role_policies(role, account))
+    context = iam_evaluator.EvalContext(
+        principal_arn=principal,
+        principal_type="AssumedRole",
+        principal_account=account,
+        action=action,
+        resource_arn=resource,
+        region=region,
+    )
+    limits = iam_evaluator._permissions_boundary(iam._roles, role, account)
+    return bool(iam_evaluator.evaluate(context, policies, *limits).decision == "Allow")
 
 
 def serve(application: Application) -> Application:

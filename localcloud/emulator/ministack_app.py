@@ -9,8 +9,8 @@ needs the right to the identity that it comes from, and not to all of them.
 
 And SQS's StartMessageMoveTask, which ministack lacks: at once, all that is visible. Checked against ministack 1.5.33.
 
-And the replicas of DynamoDB's global tables (global_tables), EventBridge between accounts and Regions (ministack_events), and
-authorisations, noted and asked for (authorisations).
+And the replicas of DynamoDB's global tables (global_tables), EventBridge between accounts and Regions (ministack_events), StackSets in a
+template (stack_sets), the rights of state machines (state_machines), and authorisations, noted and asked for (authorisations).
 """
 
 import json
@@ -18,10 +18,12 @@ import time
 import uuid
 from typing import Any
 
-import authorisations  # these four stand beside this file, where hypercorn looks
+import authorisations  # these six stand beside this file, where hypercorn looks
 import done_once  # noqa: F401 - it works by being there
 import global_tables
 import ministack_events
+import stack_sets
+import state_machines
 from ministack import app as server
 from ministack.core import iam_actions
 from ministack.core.iam_evaluator import resolve_caller_identity
@@ -106,6 +108,8 @@ def _ses_v2_resource_arn_of_sender(method: str, path: str, body: bytes, region: 
 
 
 ministack_events.install()
+stack_sets.install()
+state_machines.install()
 sqs._HANDLERS["StartMessageMoveTask"] = _start_message_move_task
 server._enforce_data_plane = _enforce_both
 server.pin_request_origin = lambda source_ip, secure_transport: _pin_origin(source_ip, True)

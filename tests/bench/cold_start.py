@@ -45,7 +45,7 @@ class Start:
 def measure(name: str, function: Mapping[str, Any], built: Path) -> Start:
     """Import the handler several times. `built`: what `sam build` made."""
     layers = [*template()["Globals"]["Function"]["Layers"], *function.get("Layers", ())]
-    contents = [REPOSITORY / template()["Resources"][layer]["Properties"]["ContentUri"] / "python" for layer in layers]
+    contents = [REPOSITORY / template()["Resources"][layer]["Properties"]["ContentUri"] for layer in layers]
     code = REPOSITORY / function["CodeUri"]
     environment = {
         "PATH": os.environ["PATH"],

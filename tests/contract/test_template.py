@@ -5,7 +5,10 @@ import re
 from datetime import timedelta
 from typing import Any, get_args
 
+import boto3
 import pytest
+from cfnlint.decode import decode_str  # type: ignore[import-untyped]
+from moto import mock_aws
 
 from dr_core import metrics, target
 from dr_core.metrics import Metric
@@ -19,7 +22,7 @@ from dr_people import console
 from dr_people.board import Asked
 from dr_people.notifications import ALL
 from tests.support.deployed import functions, queue_function, statements, variables
-from tests.support.state_table import template
+from tests.support.state_table import TEMPLATE, template
 
 DEAD_ENDS = {"DeadLetterQueue", "UndeliveredQueue"}
 # Many messages of one execution come at once: for each of its resources, and for each that has ended.
@@ -100,6 +103,31 @@ def test_every_queue_that_a_rule_feeds_lets_it() -> None:
     (statement,) = [one for one in policy["PolicyDocument"]["Statement"] if one["Effect"] == "Allow"]
     assert statement["Principal"] == {"Service": "events.amazonaws.com"} and statement["Action"] == "sqs:SendMessage"
     assert "aws:SourceArn" in str(statement["Condition"])
+
+
+# --- outputs ---
+
+
+@pytest.mark.parametrize("page", ["https://page.example", "https://page.example/", "https://page.example/dr/", "https://page.example/a//b"])
+def test_the_redirect_uri_is_the_one_that_the_page_sends_whether_or_not_its_address_ends_with_a_slash(page: str) -> None:
+    whole = decode_str(TEMPLATE.read_text())[0]
+    names = ("OidcIssuer", "ApprovalPageUrl")
+    cut = {
+        "Parameters": {name: {"Type": "String"} for name in names},
+        "Conditions": {name: whole["Conditions"][name] for name in ("SignIn", "OwnApprovalPage")},
+        "Resources": {"Any": {"Type": "AWS::SNS::Topic"}},
+        "Outputs": {"Redirect": whole["Outputs"]["SignInRedirectUrl"]},
+    }
+    values = dict(zip(names, ("https://login.example", page), strict=True))
+    with mock_aws():
+        cloudformation = boto3.client("cloudformation", region_name="us-west-2")
+        cloudformation.create_stack(
+            StackName="it",
+            TemplateBody=json.dumps(cut),
+            Parameters=[{"ParameterKey": name, "ParameterValue": values[name]} for name in names],
+        )
+        (output,) = cloudformation.describe_stacks(StackName="it")["Stacks"][0]["Outputs"]
+    assert output["OutputValue"] == f"{page.rstrip('/')}/signed-in"
 
 
 # --- queues ---
