@@ -21,12 +21,13 @@ pytestmark = pytest.mark.xdist_group("stack")
 REGISTRATION = json.loads((REPOSITORY / "manifests" / "storefront" / "application.json").read_text())
 ANN = {"name": "ann", "email": "ann@example.com", "slackUserId": "U0ANN"}
 EVE = {"name": "eve", "email": "eve@example.com"}
+CID = {"name": "cid", "slackUserId": "U0CID"}  # no mail reaches Cid
 
 
 @pytest.fixture
 def _approvers(operator: Operator) -> Iterator[None]:
-    """Ann decides on the storefront while the test lasts, and Eve when Ann does not."""
-    people = {"approvers": [ANN, EVE], "approval": {"INSTANTIATE": {"escalate": ["eve"]}}}
+    """Ann or Cid decides on the storefront while the test lasts, and Eve when they do not."""
+    people = {"approvers": [ANN, EVE, CID], "approval": {"INSTANTIATE": {"escalate": ["eve"]}}}
     operator.publish("storefront", "application.json", json.dumps({**REGISTRATION, **people}).encode())
     yield
     operator.publish("storefront", "application.json", json.dumps(REGISTRATION).encode())
@@ -57,7 +58,7 @@ def test_the_request_goes_out_by_mail_and_slack_and_a_click_decides(operator: Op
 
     message = operator.wait(asked, "the request in Slack")
     told = operator.wait(lambda: sent_event(operator, execution_id), "Approval Sent")
-    assert told == ["mail: ann", "slack"]
+    assert told == ["mail: ann", "topic", "slack"]
     (mail,) = [one for one in mails.sent(operator.cloud) if execution_id in one.text]
     assert mail.recipients == ("ann@example.com",) and "INSTANTIATE of storefront" in mail.subject
     assert re.search(r"https?://\S+\?token=\S+", mail.text)
@@ -92,7 +93,9 @@ def test_the_request_goes_out_by_mail_and_slack_and_a_click_decides(operator: Op
 
 
 @pytest.mark.usefixtures("_approvers")
-def test_who_does_not_decide_is_reminded_by_mail_and_half_way_the_escalation_list_is_asked(operator: Operator) -> None:
+def test_who_does_not_decide_is_reminded_on_every_channel_and_half_way_the_escalation_list_is_asked(
+    operator: Operator, workspace: Workspace
+) -> None:
     execution_id = operator.request()
 
     def mailed(number: int) -> list[tuple[str, str]] | None:
@@ -103,6 +106,12 @@ def test_who_does_not_decide_is_reminded_by_mail_and_half_way_the_escalation_lis
     assert mailed(1) == [("ann@example.com", "Approval needed")]
     operator.waits_since(execution_id, 250)  # of 850 s
     assert operator.wait(lambda: mailed(2), "the first reminder")[1:] == [("ann@example.com", "Reminder")]
+
+    def mentioned() -> bool | None:
+        said = [one["text"] for one in workspace.messages.values() if execution_id in one["text"]]
+        return True if any(text.endswith("<@U0ANN> <@U0CID>") for text in said) else None
+
+    operator.wait(mentioned, "Ann and Cid to be mentioned in Slack")
     operator.waits_since(execution_id, 700)  # of 1300 s
     again = operator.wait(lambda: mailed(4), "the second reminder, and the escalation")[2:]
     assert sorted(again) == [("ann@example.com", "Reminder"), ("eve@example.com", "Escalated to you")]
@@ -114,7 +123,7 @@ def test_who_does_not_decide_is_reminded_by_mail_and_half_way_the_escalation_lis
     assert approval and [(vote.approver, vote.channel) for vote in approval.votes] == [("eve", "page")]
     told = [json.loads(one.detail) for one in operator.table.timeline(execution_id) if one.detail_type == "Approval Sent"]
     reached = [(one.get("share"), one["channels"]) for one in told]
-    assert reached[1:] == [(25, ["mail: ann"]), (50, ["mail: ann", "mail: eve"])]
+    assert reached[1:] == [(25, ["mail: ann", "topic"]), (50, ["mail: ann", "mail: eve", "topic"])]
     assert operator.finished(execution_id).status is ExecutionStatus.SUCCEEDED
 
 
