@@ -22,6 +22,7 @@ from tests.support.previous_release import previous_release
 pytestmark = pytest.mark.xdist_group("upgrade")
 
 SERVICES = ("api", "web", "jobs")
+HOUR = 3600  # to decide: on a busy machine a build takes minutes
 
 
 @pytest.fixture(scope="module")
@@ -48,7 +49,7 @@ def cloud(previous: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
 @pytest.fixture(scope="module")
 def operator(cloud: LocalCloud, previous: Path) -> Operator:
     """Somebody who works with the previous release: its stack, and its roles in the accounts."""
-    outputs = deploy_orchestrator(cloud, template=previous / "template.yaml")
+    outputs = deploy_orchestrator(cloud, approval_seconds=HOUR, template=previous / "template.yaml")
     roles = {"OrchestratorRoleArns": outputs["OrchestratorRoleArns"], "ExternalId": EXTERNAL_ID}
     for account in (CONTROL_ACCOUNT, WORKLOAD_ACCOUNT):
         template = previous / "deploy" / "TargetAccountsAssumeRole.yaml"
@@ -120,7 +121,7 @@ def test_what_the_previous_release_has_begun_this_one_ends(
     assert checked.returncode == 1 and paused in checked.stdout and waiting in checked.stdout, checked.stdout
 
     # As docs/deploy.md says: the orchestrator, then the accounts.
-    outputs = deploy_orchestrator(cloud)
+    outputs = deploy_orchestrator(cloud, approval_seconds=HOUR)
     kept = (
         "StateTableName",
         "ManifestBucketName",
