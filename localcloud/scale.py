@@ -15,6 +15,7 @@ from rich.console import Console
 
 from localcloud import performance_page
 from localcloud.cloud import CONTROL_ACCOUNT, REPOSITORY, LocalCloud
+from localcloud.deployment import STACK_NAME
 from localcloud.gauges import Readings
 from localcloud.installation import install
 from localcloud.load import TIME_SCALE, Figures, Load, Size, machine, short, spread
@@ -47,8 +48,9 @@ def section(found: Sequence[Figures]) -> str:
 
 
 def _bottleneck(readings: Readings) -> str:
-    """The queue whose oldest message waited longest, and how many it held at most."""
-    queue = max(readings.ages, key=lambda one: max(readings.ages[one]), default=None)
+    """The stack's queue whose oldest message waited longest, and how many it held at most."""
+    own = [queue for queue in readings.ages if queue.startswith(STACK_NAME)]
+    queue = max(own, key=lambda one: max(readings.ages[one]), default=None)
     return "nowhere" if queue is None else f"{short(queue)}: {max(readings.ages[queue]):.0f} s, {readings.deepest[queue]} messages"
 
 

@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 from localcloud import scale
+from localcloud.deployment import STACK_NAME
 from localcloud.gauges import Readings
 from localcloud.load import Figures, Size
 
@@ -32,11 +33,10 @@ def test_every_size_has_its_column() -> None:
     assert "| AWS calls for a resource, this command's own included | 16 | 32 |" in found
 
 
-def test_the_bottleneck_is_where_messages_wait_longest() -> None:
-    readings = Readings(
-        ages={"s-AdvanceQueue-1": [1.0, 5.0], "s-StartResourceQueue-2": [0.0, 95.0]}, deepest={"s-StartResourceQueue-2": 418}
-    )
+def test_the_bottleneck_is_where_messages_of_the_stack_wait_longest() -> None:
+    ages = {f"{STACK_NAME}-AdvanceQueue-1": [1.0, 5.0], f"{STACK_NAME}-StartResourceQueue-2": [0.0, 95.0], "mailbox": [500.0]}
+    readings = Readings(ages=ages, deepest={f"{STACK_NAME}-StartResourceQueue-2": 418})
     readings.machine_busy_seconds, readings.load_averages = 1, [1.0]
     found = scale.section([replace(FIGURES, readings=readings)])
-    assert "| where messages waited longest | s-StartResourceQueue: 95 s, 418 messages |" in found
+    assert "| where messages waited longest | StartResourceQueue: 95 s, 418 messages |" in found
     assert "| where messages waited longest | nowhere |" in scale.section([FIGURES])
