@@ -232,3 +232,13 @@ def test_an_attempt_that_fails_takes_its_times_with_it() -> None:
     story.begun(1, 0).after(60)
     assert story.checked(1, 0, broken())
     assert (story.resource(1, 0).step, story.resource(1, 0).taken) == (0, ())
+
+
+def test_what_a_person_retries_begins_its_times_anew() -> None:
+    story = Story(1).approve().begun(1, 0).after(30)
+    assert story.checked(1, 0, Outcome("NEXT_STEP", "copied"))
+    story.begun(1, 0).after(60)
+    assert story.checked(1, 0, broken())
+    assert story.resource(1, 0).status == "FAILED"
+    story.order("retry", (1, 0))
+    assert (story.resource(1, 0).step, story.resource(1, 0).taken) == (0, ())

@@ -61,6 +61,27 @@ def test_of_many_that_wait_together_each_is_looked_at_less_often(room: Room) -> 
     assert 16 <= room.delays()[-1][1] <= 24
 
 
+def test_at_its_deadline_a_resource_is_looked_at_a_last_time(room: Room, cloud: Cloud) -> None:
+    """However rarely its turn comes: the sweep must not end what nobody has looked at."""
+    room.request(peers=500, timeout_seconds=70)
+    room.start()
+    assert 40 <= room.delays()[-1][1] <= 60
+    cloud.clock.advance(60)
+    room.check()
+    assert room.delays()[-1][1] == 11
+    cloud.clock.advance(11)
+    lamps.make("on")
+    assert room.check(2).status is ResourceStatus.SUCCEEDED
+
+
+def test_throttling_does_not_shorten_a_long_delay(room: Room, cloud: Cloud) -> None:
+    room.request(peers=1000)
+    room.start()
+    cloud.answer("ssm", "GetParameter", *[error("ThrottlingException")] * 3)
+    room.check()
+    assert 80 <= room.delays()[-1][1] <= 120
+
+
 def test_a_check_that_finds_the_goal_is_the_last(waiting: Room, cloud: Cloud) -> None:
     lamps.make("on")
     resource = waiting.check()

@@ -85,22 +85,25 @@ class Executor:
                 outcome = _outcome_of_error(error)
         delay = self._delay(resource, reads=len(calls.calls) - len(calls.changing()))
         if outcome.failure is not None and outcome.failure.error_class is ErrorClass.THROTTLED:
-            delay = min(60.0, 2 * delay)
+            delay = max(delay, min(60.0, 2 * delay))
         checked = Checked(resource.id, resource.attempt, resource.check_no, outcome, delay, random.random())  # noqa: S311
         flow.follow(self._table, state, checked, self._clock)
         self._keep(message, resource, calls, outcome)
 
     def _delay(self, resource: Resource, reads: int) -> float:
-        """Seconds to the next check of a resource that the last one has cost so many reading calls."""
-        return check_delay(
+        """Seconds to the next check of a resource that the last one has cost so many reading calls; at its deadline it has a last one."""
+        now = self._clock()
+        delay = check_delay(
             resource.check_no,
             self._first_check_seconds,
             check_cap(resource),
             random.random(),  # noqa: S311
-            passed=(self._clock() - resource.claimed_at).total_seconds() if resource.claimed_at else 0.0,
+            passed=(now - resource.claimed_at).total_seconds() if resource.claimed_at else 0.0,
             known=known_times(resource),
             least=least_delay(resource, reads),
         )
+        left = (resource.deadline_at - now).total_seconds() if resource.deadline_at else 0.0
+        return min(delay, left + 1) if left > 0 else delay
 
     def _keep(self, message: WakeUp, resource: Resource, calls: Recording, outcome: Outcome) -> None:
         """Add to the journal: last, since nothing that is decided depends on it."""
