@@ -117,11 +117,11 @@ def test_a_run_knows_the_five_runs_before_it() -> None:
 
 
 def test_only_what_was_waited_for_tells_how_long_it_takes() -> None:
-    """What failed, and what was done already when it was looked at, hands on what it knew."""
+    """What failed, what was done already when it was looked at, and what a person called done hand on what they knew."""
     knew = ((80.0,),)
     assert learned(done(known=knew)) == [90, 80]
-    for other in (done(status=ResourceStatus.FAILED, known=knew), done(check_no=0, known=knew), done(taken=(), known=knew)):
-        assert learned(other) == [80]
+    for other in (done(status=ResourceStatus.FAILED), done(check_no=0), done(taken=()), done(step=1, taken=(30.0,))):
+        assert learned(replace(other, known=knew)) == [80]
     assert learned() == []
 
 
