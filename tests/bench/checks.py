@@ -45,7 +45,7 @@ def followed(seconds: float, cap: float, runs: int, error: float = 1.0, peers: i
         known = [error * _varied(chance, seconds) for _ in range(runs)]
         passed, check_no = 0.0, 0
         while passed < length or not check_no:
-            least = peers / READS_PER_SECOND
+            least = peers / READS_PER_SECOND if check_no else 0.0
             delay = check_delay(check_no, FIRST_CHECK_SECONDS, cap, chance.random(), passed=passed, known=known, least=least)
             passed += max(1, round(delay))  # a queue holds back whole seconds
             check_no += 1

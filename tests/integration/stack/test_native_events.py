@@ -5,6 +5,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import pytest
 
@@ -34,15 +35,16 @@ def _rare_polls(operator: Operator) -> Iterator[None]:
 
 
 @pytest.fixture
-def _service(operator: Operator) -> Iterator[None]:
-    """An ECS service at zero, and a manifest that wants one task."""
+def application(operator: Operator) -> Iterator[str]:
+    """An ECS service at zero, and a manifest that wants one task, of an application that no run knows anything of."""
+    name = f"noticed-{uuid4().hex[:6]}"
     ecs = operator.cloud.client("ecs", STANDBY_REGION, WORKLOAD_ACCOUNT)
     ecs.create_cluster(clusterName=NAMES["EcsClusterName"])
     ecs.register_task_definition(family="noticed", containerDefinitions=[{"name": "it", "image": "it", "memory": 128}])
     ecs.create_service(cluster="noticed", serviceName="noticed-api", taskDefinition="noticed", desiredCount=0)
     wanted = {"action": "ECS", "resourceName": "api", "AccountId": WORKLOAD_ACCOUNT, "parameters": {**NAMES, "EcsDesiredSize": 1}}
-    operator.publish("noticed", "Instantiate.json", json.dumps([{"layer": 1, "resources": [wanted]}]).encode())
-    yield
+    operator.publish(name, "Instantiate.json", json.dumps([{"layer": 1, "resources": [wanted]}]).encode())
+    yield name
     ecs.delete_service(cluster="noticed", service="noticed-api", force=True)
 
 
@@ -53,9 +55,9 @@ def steady(region: str = STANDBY_REGION, account: str = WORKLOAD_ACCOUNT) -> dic
     return {**event, "account": account, "region": region, "resources": [arn]}
 
 
-def waiting(operator: Operator) -> tuple[str, Resource]:
+def waiting(operator: Operator, application: str) -> tuple[str, Resource]:
     """An execution whose service has been told to start, and is not looked at for a while."""
-    execution_id = operator.request(application="noticed", phase="INSTANTIATE", mode="planned")
+    execution_id = operator.request(application=application, phase="INSTANTIATE", mode="planned")
     operator.decide(execution_id, "approve")
 
     def observed() -> Resource | None:
@@ -69,9 +71,9 @@ def status(operator: Operator, execution_id: str) -> ResourceStatus:
     return operator.table.resources(execution_id)[0].status
 
 
-@pytest.mark.usefixtures("_rare_polls", "_service")
-def test_what_aws_says_is_looked_into_at_once(operator: Operator) -> None:
-    execution_id, resource = waiting(operator)
+@pytest.mark.usefixtures("_rare_polls")
+def test_what_aws_says_is_looked_into_at_once(operator: Operator, application: str) -> None:
+    execution_id, resource = waiting(operator, application)
     time.sleep(1)  # the service is steady by now, and nobody has looked
     assert status(operator, execution_id) is ResourceStatus.WAITING
     told = time.monotonic()
@@ -84,13 +86,13 @@ def test_what_aws_says_is_looked_into_at_once(operator: Operator) -> None:
     assert resource.next_at is not None and noticed < resource.next_at, f"it took {took:.1f} s: its poll was due by then"
 
 
-@pytest.mark.usefixtures("_rare_polls", "_service")
-def test_without_a_word_of_aws_the_poll_sees_it(operator: Operator) -> None:
+@pytest.mark.usefixtures("_rare_polls")
+def test_without_a_word_of_aws_the_poll_sees_it(operator: Operator, application: str) -> None:
     events = operator.cloud.client("events", STANDBY_REGION, WORKLOAD_ACCOUNT)
     (rule,) = [one["Name"] for one in events.list_rules()["Rules"] if "ForwardToFirst" in one["Name"]]
     events.disable_rule(Name=rule)
     try:
-        execution_id, resource = waiting(operator)
+        execution_id, resource = waiting(operator, application)
         operator.cloud.tell(steady(), {**steady(PRIMARY_REGION), "detail-type": "ECS Task State Change"})
         operator.cloud.tell(steady(PRIMARY_REGION))  # its rule is on: another Region's service of that name is not meant
         time.sleep(4)
@@ -101,6 +103,17 @@ def test_without_a_word_of_aws_the_poll_sees_it(operator: Operator) -> None:
         assert resource.next_at is not None and MomentAttribute().deserialize(json.loads(event.detail)["occurredAt"]) >= resource.next_at
     finally:
         events.enable_rule(Name=rule)
+
+
+@pytest.mark.usefixtures("_rare_polls")
+def test_the_next_run_knows_how_long_it_took(operator: Operator, application: str) -> None:
+    execution_id, resource = waiting(operator, application)
+    assert resource.known == ()
+    operator.cloud.tell(steady())
+    assert operator.finished(execution_id).status is ExecutionStatus.SUCCEEDED
+    (done,) = operator.table.resources(execution_id)
+    (again,) = operator.table.resources(operator.request(application=application, phase="INSTANTIATE", mode="planned"))
+    assert again.known == (done.taken,) and 0 < done.taken[0] < 60
 
 
 def test_nobody_but_the_accounts_that_were_let_in_is_heard(operator: Operator) -> None:

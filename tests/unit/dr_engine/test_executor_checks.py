@@ -53,10 +53,10 @@ def test_what_took_nine_minutes_before_is_looked_at_rarely_and_then_often(room: 
 
 
 def test_of_many_that_wait_together_each_is_looked_at_less_often(room: Room) -> None:
-    """Two hundred with one reading call each: ten calls a second."""
+    """Two hundred with one reading call each: ten calls a second. The first looks come as the acts came."""
     room.request(peers=200)
     room.start()
-    assert 16 <= room.delays()[-1][1] <= 24
+    assert 4 <= room.delays()[-1][1] <= 6
     room.check()
     assert 16 <= room.delays()[-1][1] <= 24
 
@@ -65,10 +65,9 @@ def test_at_its_deadline_a_resource_is_looked_at_a_last_time(room: Room, cloud: 
     """However rarely its turn comes: the sweep must not end what nobody has looked at."""
     room.request(peers=500, timeout_seconds=70)
     room.start()
-    assert 40 <= room.delays()[-1][1] <= 60
     cloud.clock.advance(60)
     room.check()
-    assert room.delays()[-1][1] == 11
+    assert room.delays()[-1][1] == 11, "it would be 40 to 60 s"
     cloud.clock.advance(11)
     lamps.make("on")
     assert room.check(2).status is ResourceStatus.SUCCEEDED

@@ -61,7 +61,7 @@ class Executor:
                 current = self._table.load_resource(message.execution_id, message.resource_id)
         handles = json.dumps(look.module.handles) if look.module is not None and look.module.handles else resource.handles
         if current is not None:
-            delay = self._delay(current.resources[0], reads=1)
+            delay = self._delay(current.resources[0])
             started = Started(resource.id, resource.attempt, owner, outcome, handles, delay, random.random())  # noqa: S311
             flow.follow(self._table, current, started, self._clock)
         self._keep(message, resource, calls, outcome)
@@ -90,8 +90,11 @@ class Executor:
         flow.follow(self._table, state, checked, self._clock)
         self._keep(message, resource, calls, outcome)
 
-    def _delay(self, resource: Resource, reads: int) -> float:
-        """Seconds to the next check of a resource that the last one has cost so many reading calls; at its deadline it has a last one."""
+    def _delay(self, resource: Resource, reads: int = 0) -> float:
+        """Seconds to the next check of a resource; at its deadline it has a last one.
+
+        `reads`: how many reading calls the last check made; the first ones come as spread as the acts did, which call more.
+        """
         now = self._clock()
         delay = check_delay(
             resource.check_no,
