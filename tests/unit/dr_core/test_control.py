@@ -244,6 +244,18 @@ def owned(region: str, owner: str) -> None:
     boto3.client("dynamodb").update_item(TableName=TABLE_NAME, Key=key, **put)  # type: ignore[arg-type]
 
 
+def test_a_takeover_of_a_big_execution_takes_as_many_moves_as_it_needs(cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> None:
+    """How the resources of its closed layer ended has not come here."""
+    monkeypatch.setattr("dr_core.takeover.RESOURCES_PER_MOVE", 1)
+    execution = an_execution(status=ExecutionStatus.RUNNING, current_layer=2, layers_total=2, home_region=OTHER, due_at=cloud.clock())
+    layers = [a_layer(1, 12, status=LayerStatus.SUCCEEDED), a_layer(2, 1, status=LayerStatus.RUNNING)]
+    resources = [*(a_resource(1, index, status=ResourceStatus.WAITING, attempt=1) for index in range(1, 13)), a_resource(2, 1)]
+    assert cloud.table.create(execution, layers, resources, an_approval(status=ApprovalStatus.APPROVED), cloud.clock())
+    receipt = take(cloud, command="takeover")
+    assert receipt and receipt.outcome == "ACCEPTED", receipt
+    assert [one.status for one in cloud.table.resources(ID)] == ["SKIPPED"] * 12 + ["PENDING"]
+
+
 def test_a_takeover_is_refused_when_another_execution_holds_a_lock(cloud: Cloud) -> None:
     at_home_elsewhere(cloud)
     owned(OTHER, "01OTHER")
