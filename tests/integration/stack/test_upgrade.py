@@ -34,7 +34,7 @@ def previous(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def cloud(previous: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalCloud]:
     """One with a cluster of services in it, scaled to nothing."""
-    started = LocalCloud.start(Path(tmp_path_factory.mktemp("upgraded")), time_scale=0.05, die_with_parent=True)
+    started = LocalCloud.start(Path(tmp_path_factory.mktemp("upgraded")), time_scale=0.3, die_with_parent=True)
     try:
         ecs = started.client("ecs", STANDBY_REGION, WORKLOAD_ACCOUNT)
         ecs.create_cluster(clusterName="shop")
