@@ -12,7 +12,7 @@ TEMPLATES := template.yaml $(filter-out deploy/slack-app.yaml,$(wildcard deploy/
 RESOLVE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --no-header --no-annotate --generate-hashes
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo chaos chaos-mutants test unit browser screenshots integration least-privilege failure-matrix load scale bench-cold-start bench bench-checks bench-dashboard check lint types template-lint supply-chain schema lock clean
+.PHONY: help setup build demo chaos chaos-mutants test unit browser screenshots integration least-privilege failure-matrix load scale bench-cold-start bench bench-checks bench-dashboard check lint types template-lint supply-chain schema lock clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sort | awk -F':.*## ' '{printf "  %-14s %s\n", $$1, $$2}'
@@ -36,6 +36,10 @@ tool = $(BIN)/uv venv --quiet --clear --python $(BIN)/python $(TOOLS)/$(1) && \
 $(TOOLS)/%/.stamp: tools/%.txt $(STAMP)
 	@$(call tool,$*,$<)
 	@touch $@
+
+build: setup ## Build for AWS, with the layers compiled and packed: make build RUNTIME=python3.12
+	$(TOOLS)/sam/bin/sam build --parameter-overrides PythonRuntime=$(or $(RUNTIME),python3.13)
+	$(BIN)/python -m localcloud.packing --runtime $(or $(RUNTIME),python3.13)
 
 demo: setup ## Local cloud up, stack deployed, one application through all four phases: make demo APP=erp
 	$(BIN)/python -m localcloud.demo $(if $(APP),--app $(APP))

@@ -4,24 +4,21 @@ In:  template.yaml and the directories it names
 Out: .aws-sam/localcloud/<fingerprint>/template.yaml, whose layers are zip files that `sam deploy` only has to upload
 """
 
-import compileall
 import fcntl
 import hashlib
 import os
 import platform
-import py_compile
 import re
 import shutil
 import subprocess
 import sys
-import zipfile
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
-import yaml
-
+from localcloud import packing
 from localcloud.cloud import REPOSITORY
+from localcloud.packing import digest, pack_layers
 
 SAM: Final = REPOSITORY / ".local" / "tools" / "sam" / "bin" / "sam"
 _SAM_DIR: Final = REPOSITORY / ".aws-sam"
@@ -30,8 +27,6 @@ _LAYERS: Final = _BUILDS / "layers"
 _KEPT_BUILDS: Final = 3
 _KEPT_LAYERS: Final = 12
 _SOURCES: Final = re.compile(r"^\s*(?:CodeUri|ContentUri|DefinitionUri|Location):\s*['\"]?([^'\"\s#]+)", re.MULTILINE)
-_NOT_SOURCE: Final = frozenset({"__pycache__", ".mypy_cache", ".ruff_cache"})
-_ZIP_TIME: Final = (1980, 1, 1, 0, 0, 0)  # the same content gives the same archive, and so no new layer version
 
 
 class SamError(Exception):
@@ -102,87 +97,20 @@ def _build(template: Path, built: Path, log: Path) -> None:
         environment={"AWS_DEFAULT_REGION": "us-west-2"},
         log=log,
     )
-    _pack_layers(unfinished)
+    pack_layers(unfinished, sys.executable, _LAYERS)
     unfinished.rename(built)
-
-
-def _pack_layers(build: Path) -> None:
-    """Replace the layers of a build with archives.
-
-    `sam deploy` would zip 45 MB at each deployment, and the code layers with whatever the tests left beside the code.
-    """
-    path = build / "template.yaml"
-    template: dict[str, Any] = yaml.safe_load(path.read_text())
-    for name, resource in template["Resources"].items():
-        if resource["Type"] != "AWS::Serverless::LayerVersion":
-            continue
-        source = (build / resource["Properties"]["ContentUri"]).resolve()
-        shutil.copyfile(_packed_layer(source, build / f"{name}.tmp"), build / f"{name}.zip")
-        if source.is_relative_to(build.resolve()):
-            shutil.rmtree(source)
-        resource["Properties"]["ContentUri"] = f"{name}.zip"
-    path.write_text(yaml.safe_dump(template, sort_keys=False))
-
-
-def _packed_layer(source: Path, scratch: Path) -> Path:
-    """The archive of a layer, made once for the same content.
-
-    Compiled modules are added: an emulated function unpacks its layers, and would compile them, at each cold start.
-    """
-    archive = _LAYERS / f"{_digest(source, source, python_runtime().encode()).hexdigest()[:16]}.zip"
-    if archive.exists():
-        os.utime(archive)
-        return archive
-    _LAYERS.mkdir(exist_ok=True)
-    shutil.copytree(source, scratch, ignore=shutil.ignore_patterns(*_NOT_SOURCE, "*.egg-info"))
-    compileall.compile_dir(scratch, quiet=1, invalidation_mode=py_compile.PycInvalidationMode.UNCHECKED_HASH)
-    unfinished = archive.with_suffix(".tmp")
-    _zip(scratch, unfinished)
-    unfinished.rename(archive)
-    shutil.rmtree(scratch)
-    return archive
-
-
-def _zip(directory: Path, archive: Path) -> None:
-    with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as packed:
-        for path in _files(directory):
-            entry = zipfile.ZipInfo(str(path.relative_to(directory)), _ZIP_TIME)
-            entry.external_attr = (path.stat().st_mode & 0o777 | 0o444) << 16
-            entry.compress_type = zipfile.ZIP_DEFLATED
-            packed.writestr(entry, path.read_bytes())
 
 
 def _fingerprint(template: Path) -> str:
     """A digest of everything the build depends on."""
-    digest = hashlib.sha256(f"{python_runtime()} {architecture()} {SAM.resolve()}".encode())
-    digest.update(Path(__file__).read_bytes())
+    made = hashlib.sha256(f"{python_runtime()} {architecture()} {SAM.resolve()}".encode())
+    made.update(Path(__file__).read_bytes() + Path(packing.__file__).read_bytes())
     text = template.read_text()
-    digest.update(text.encode())
+    made.update(text.encode())
     for source in sorted(set(_SOURCES.findall(text))):
         path = template.parent / source
-        digest.update(source.encode() + b"\0" + _digest(path, path.parent).digest())
-    return digest.hexdigest()[:16]
-
-
-def _digest(path: Path, base: Path, salt: bytes = b"") -> "hashlib._Hash":
-    """Digest the files at or under a path, and their names below `base`."""
-    digest = hashlib.sha256(salt)
-    for file in _sources(path):
-        digest.update(str(file.relative_to(base)).encode() + b"\0" + hashlib.sha256(file.read_bytes()).digest())
-    return digest
-
-
-def _files(directory: Path) -> Iterator[Path]:
-    """The files under a directory in a fixed order."""
-    return (path for path in sorted(directory.rglob("*")) if path.is_file())
-
-
-def _sources(path: Path) -> Iterator[Path]:
-    """The files at or under a path without what only tools leave there."""
-    if path.is_file():
-        yield path
-    else:
-        yield from (file for file in _files(path) if _NOT_SOURCE.isdisjoint(file.relative_to(path).parts))
+        made.update(source.encode() + b"\0" + digest(path, path.parent).digest())
+    return made.hexdigest()[:16]
 
 
 def _forget_old(kept: int, paths: Iterable[Path]) -> None:

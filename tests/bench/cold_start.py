@@ -1,14 +1,16 @@
 """What a function loads before it can work: `python -m tests.bench.cold_start [--no-page]`.
 
-Each handler is imported in a process of its own, with the packages that the tests use and the layers that the template gives it; the median
-of several processes, of wall and of processor time. Compiled modules are there, as in a deployed layer. The interpreter's own start is not
-counted. The size is that of the function's code and layers, packed by `sam build`. The figures go between the marks of docs/performance.md.
+Each handler is imported in a process of its own, from the layers that the template gives it, built and unpacked as in Lambda, and nothing
+else; the median of several processes, of wall and of processor time. Once with the compiled modules that a build can add, and once without
+them: Lambda cannot keep what it compiles of a layer, and compiles it at each cold start. The interpreter's own start is not counted. The
+size is that of the function's code and layers, packed. The figures go between the marks of docs/performance.md.
 """
 
 import argparse
 import os
 import subprocess
 import sys
+import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -33,34 +35,52 @@ _HEAVIEST: Final = 3
 
 @dataclass(frozen=True)
 class Start:
-    """Of one function: milliseconds of its imports, the packages that take longest with theirs, and packed kilobytes."""
+    """Of one function: milliseconds of its imports, the packages that take longest with theirs, and packed kilobytes.
+
+    `compiling`: milliseconds of processor time where nothing of the layers is compiled.
+    """
 
     name: str
     wall: float
     processor: float
     heaviest: Sequence[tuple[str, float]]
     kilobytes: float
+    compiling: float
 
 
-def measure(name: str, function: Mapping[str, Any], built: Path) -> Start:
-    """Import the handler several times. `built`: what `sam build` made."""
+def unpacked(built: Path, under: Path) -> None:
+    """Unpack all layers of a build, as they are into `compiled`, and without what a build compiled into `source`."""
+    for archive in built.glob("*Layer.zip"):
+        with zipfile.ZipFile(archive) as packed:
+            names = packed.namelist()
+            packed.extractall(under / "compiled" / archive.stem, names)
+            packed.extractall(under / "source" / archive.stem, [name for name in names if not name.endswith(".pyc")])
+
+
+def measure(name: str, function: Mapping[str, Any], built: Path, under: Path) -> Start:
+    """Import the handler several times. `built`: what `sam build` made; `under`: where it is unpacked."""
     layers = [*template()["Globals"]["Function"]["Layers"], *function.get("Layers", ())]
-    contents = [REPOSITORY / template()["Resources"][layer]["Properties"]["ContentUri"] for layer in layers]
     code = REPOSITORY / function["CodeUri"]
     environment = {
         "PATH": os.environ["PATH"],
         "AWS_REGION": "us-west-2",
         "AWS_DEFAULT_REGION": "us-west-2",
         "AWS_LAMBDA_FUNCTION_NAME": name,
+        "PYTHONDONTWRITEBYTECODE": "1",
     }
-    environment |= {"PYTHONPATH": os.pathsep.join(str(path) for path in (code, *contents) if path.is_dir())} | variables(dict(function))
-    times = []
-    for _ in range(ROUNDS + 1):  # the first one may have to compile
-        times.append([float(word) for word in _python(["-c", _MEASURE], environment).stdout.split()])
-    walls, processors = zip(*times[1:], strict=True)
-    told = _python(["-X", "importtime", "-c", "import app"], environment).stderr
+    environment |= variables(dict(function))
+
+    def path(form: str) -> dict[str, str]:
+        return {"PYTHONPATH": os.pathsep.join(str(one) for one in (code, *(under / form / layer / "python" for layer in layers)))}
+
+    def times(form: str) -> tuple[float, float]:
+        told = [_python(["-c", _MEASURE], environment | path(form)).stdout.split() for _ in range(ROUNDS)]
+        return median(float(wall) for wall, _ in told), median(float(processor) for _, processor in told)
+
+    wall, processor = times("compiled")
+    told = _python(["-X", "importtime", "-c", "import app"], environment | path("compiled")).stderr
     packed = sum((built / f"{layer}.zip").stat().st_size for layer in layers) + sum(file.stat().st_size for file in code.glob("*.py"))
-    return Start(name, median(walls), median(processors), heaviest(told), packed / 1024)
+    return Start(name, wall, processor, heaviest(told), packed / 1024, times("source")[1])
 
 
 def heaviest(told: str) -> list[tuple[str, float]]:
@@ -81,18 +101,19 @@ def section(starts: Sequence[Start]) -> str:
         f"Measured on {datetime.now(UTC):%Y-%m-%d}, {os.cpu_count()} processors, Python {sys.version_info.major}.{sys.version_info.minor}, "
         f"load average {os.getloadavg()[0]:.1f}; the aim is {AIM_MILLISECONDS} ms.",
         "",
-        "| Function | Imports | Processor | Aim met | Heaviest | Packed |",
-        "|---|---:|---:|---|---|---:|",
+        "| Function | Imports | Processor | Aim met | Heaviest | Packed | Not compiled, processor |",
+        "|---|---:|---:|---|---|---:|---:|",
     ]
     for one in sorted(starts, key=lambda start: -start.processor):
         heavy = ", ".join(f"{package} {milliseconds:.0f}" for package, milliseconds in one.heaviest)
         met = "yes" if one.wall <= AIM_MILLISECONDS else "**no**"
-        lines.append(f"| {one.name} | {one.wall:.0f} ms | {one.processor:.0f} ms | {met} | {heavy} | {one.kilobytes / 1024:.1f} MB |")
+        times = f"{one.wall:.0f} ms | {one.processor:.0f} ms"
+        lines.append(f"| {one.name} | {times} | {met} | {heavy} | {one.kilobytes / 1024:.1f} MB | {one.compiling:.0f} ms |")
     return "\n".join(lines) + "\n"
 
 
 def _python(arguments: Sequence[str], environment: Mapping[str, str]) -> "subprocess.CompletedProcess[str]":
-    return subprocess.run([sys.executable, *arguments], env=environment, capture_output=True, text=True, check=True)
+    return subprocess.run([sys.executable, "-S", *arguments], env=environment, capture_output=True, text=True, check=True)
 
 
 def main() -> int:
@@ -101,9 +122,10 @@ def main() -> int:
     parser.add_argument("--no-page", action="store_true", help="print the figures, and leave docs/performance.md as it is")
     options = parser.parse_args()
     with TemporaryDirectory() as directory:
-        built = artifacts.built_template(TEMPLATE, Path(directory) / "sam-build.log").parent
-    named = {name.removesuffix("Function"): function for name, function in functions().items()}
-    text = section([measure(name, function, built) for name, function in named.items()])
+        built, under = artifacts.built_template(TEMPLATE, Path(directory) / "sam-build.log").parent, Path(directory)
+        unpacked(built, under)
+        named = {name.removesuffix("Function"): function for name, function in functions().items()}
+        text = section([measure(name, function, built, under) for name, function in named.items()])
     sys.stdout.write(text)
     if not options.no_page:
         performance_page.write("cold-start", text)
