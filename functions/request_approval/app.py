@@ -17,9 +17,8 @@ from dr_core.reports import read_reports
 from dr_core.state import table
 from dr_core.triggers import Asked, TokenHeld
 from dr_people.approval_context import context_of
-from dr_people.asking import ask, links
+from dr_people.asking import ask, links, slack_channel
 from dr_people.past_runs import completed_seconds
-from dr_people.slack import slack
 
 
 @logger.inject_lambda_context(clear_state=True)
@@ -39,6 +38,6 @@ def lambda_handler(event: dict[str, Any], _context: LambdaContext) -> None:
     past = completed_seconds(table(), execution.application, execution.phase)
     context = context_of(execution, approval, resources, read_reports(reports), past)
     now = utc_now()
-    sent = ask(table(), context, approval, links(execution, approval, now), slack(), share_over(approval, now))
+    sent = ask(table(), context, approval, links(execution, approval, now), slack_channel(), share_over(approval, now))
     logger.info("approvers asked", extra={"sent": sent})
     flow.follow(table(), state, Asked(tuple(sent)), utc_now)

@@ -9,7 +9,6 @@ import boto3
 from botocore.exceptions import BotoCoreError, ClientError
 from pydantic import BaseModel, ConfigDict
 from pydantic.alias_generators import to_camel
-from slack_sdk.errors import SlackApiError, SlackClientError
 
 from dr_core import flow
 from dr_core.approval_rules import is_to_be_asked, is_waited_for
@@ -25,10 +24,11 @@ from dr_core.triggers import Asked
 from dr_people import mail
 from dr_people.approval_context import ApprovalContext, read_context
 from dr_people.approval_views import mail as written
-from dr_people.slack import Slack
 
 if TYPE_CHECKING:
     from mypy_boto3_sns import SNSClient
+
+    from dr_people.slack import Slack
 
 
 class NobodyAskedError(OrchestratorError):
@@ -39,6 +39,15 @@ class NobodyAskedError(OrchestratorError):
 def sns() -> "SNSClient":
     """The client, made once per environment."""
     return boto3.client("sns")
+
+
+def slack_channel() -> "Slack | None":
+    """The channel in Slack, if the stack was given one: only then its client is loaded."""
+    if not optional("SLACK_CHANNEL"):
+        return None
+    from dr_people.slack import slack
+
+    return slack()
 
 
 Links = Callable[[Approver | None], str]
@@ -88,7 +97,7 @@ def remind(table: Table, incoming: Incoming, clock: flow.Clock) -> None:
     flow.follow(table, state, Asked(tuple(sent), due.share), clock)
 
 
-def ask(table: Table, context: ApprovalContext, approval: Approval, link: Links, slack: Slack | None, share: int = 0) -> list[str]:
+def ask(table: Table, context: ApprovalContext, approval: Approval, link: Links, slack: "Slack | None", share: int = 0) -> list[str]:
     """Send the request to those who are to be asked when `share` % of the time are over. Gives the channels that took it: `mail: ann`.
 
     Each channel fails by itself; whom SES does not reach the topic tells. Raises NobodyAskedError when no channel took it. Nothing is
@@ -100,7 +109,7 @@ def ask(table: Table, context: ApprovalContext, approval: Approval, link: Links,
     if len(sent) < len(people) or not approval.approvers:
         sent += _published(context, link, over)
     if slack is not None:
-        sent += _posted(table, slack, context, approval)
+        sent += slack.ask(table, context, approval)
     if not sent and (people or not approval.approvers):
         raise NobodyAskedError(f"nobody could be asked to decide on execution {context.execution_id}")
     return sent
@@ -129,12 +138,3 @@ def _published(context: ApprovalContext, link: Links, share: int) -> list[str]:
         logger.exception("the topic did not take the request")
         return []
     return ["topic"]
-
-
-def _posted(table: Table, slack: Slack, context: ApprovalContext, approval: Approval) -> list[str]:
-    try:
-        slack.post(table, context, approval)
-    except (SlackApiError, SlackClientError, OSError):
-        logger.exception("Slack did not take the request")
-        return []
-    return ["slack"]

@@ -6,7 +6,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 from slack_sdk import WebClient
-from slack_sdk.errors import SlackApiError
+from slack_sdk.errors import SlackApiError, SlackClientError
 
 from dr_core.observability import logger
 from dr_core.records import Approval
@@ -56,6 +56,15 @@ class Slack:
         now = table.approval(context.execution_id)
         if now is not None and now.status is not approval.status:  # decided while it was posted: the event may have passed us by
             self.update(table, context.execution_id)
+
+    def ask(self, table: Table, context: ApprovalContext, approval: Approval) -> list[str]:
+        """The same for who asks on other channels too: what Slack does not take is logged. Gives the channel that took it."""
+        try:
+            self.post(table, context, approval)
+        except (SlackApiError, SlackClientError, OSError):
+            logger.exception("Slack did not take the request")
+            return []
+        return ["slack"]
 
     def update(self, table: Table, execution_id: str) -> None:
         """Bring the message up to date with the table: votes, and the outcome. Nothing happens if there is none."""
