@@ -34,7 +34,7 @@ Target = Annotated[
     typer.Option(
         metavar="REGION",
         help="The Region that the phase acts on; by default, from the application.json beside the published manifests, the standby "
-        "for INSTANTIATE and ACTIVATE, the primary for CLEANUP and REPLICATE.",
+        "for INSTANTIATE, ACTIVATE and all of a drill, the primary for CLEANUP and REPLICATE.",
         show_default=False,
     ),
 ]
@@ -122,7 +122,8 @@ def _regions(cloud: Cloud, wish: Wish) -> tuple[str, str]:
         return wish.target, wish.source
     key = f"{wish.application}/{FILE_NAME}"
     registered = _registered(cloud, wish.application, key)
-    target, source = (registered.standby, registered.primary) if wish.phase in _ON_STANDBY else (registered.primary, registered.standby)
+    on_standby = wish.phase in _ON_STANDBY or wish.mode is Mode.DRILL
+    target, source = (registered.standby, registered.primary) if on_standby else (registered.primary, registered.standby)
     given = wish.target or wish.source
     if given and given not in (target, source):
         raise WrongUseError(f"{given} is no Region of {key}: {registered.primary}, {registered.standby}", "give both --target and --source")

@@ -3,6 +3,7 @@
 - A rule's target may be the bus of another account or Region. Asked for, as on AWS: the target's role, its trust in EventBridge, its right
   to put events on that bus, and the bus's own policy. An event keeps the account and the Region that it came from. What may not pass is
   logged and lost: ministack has no dead-letter queues of targets.
+- A schedule whose target is a bus puts the event that its EventBridgeParameters and Input make, if its role may.
 - AWS::Events::EventBusPolicy in a template.
 - A POST of PATH puts events of sources `aws.…` on the default bus of an account and Region, which AWS lets nobody but its services do.
 
@@ -23,6 +24,7 @@ from own_path import Application, with_path  # beside this file
 
 PATH: Final = "/_localcloud/service-events"
 _SERVICE: Final = "events.amazonaws.com"
+_SCHEDULER: Final = "scheduler.amazonaws.com"
 
 _log = logging.getLogger("localcloud.events")
 _invoke = eventbridge._invoke_target
@@ -34,6 +36,13 @@ def _invoke_anywhere(target: Mapping[str, Any], event: Mapping[str, Any], rule: 
     except ArnParseError:
         bus = None
     here = (get_account_id(), get_region())
+    told = target.get("EventBridgeParameters")
+    if told and bus is not None:
+        problem = _refusal(target, told["Source"], here, bus, bus.resource.split("/", 1)[1], _SCHEDULER, told["DetailType"])
+        if problem:
+            _log.warning("schedule %s not carried out on %s: %s", rule.get("Name"), target["Arn"], problem)
+            return
+        event = {**event, "Source": told["Source"], "DetailType": told["DetailType"], "Resources": []}
     if bus is None or bus.service != "events" or not bus.resource.startswith("event-bus/") or (bus.account_id, bus.region) == here:
         _invoke(target, event, rule, view)
         return
@@ -48,16 +57,18 @@ def _invoke_anywhere(target: Mapping[str, Any], event: Mapping[str, Any], rule: 
         eventbridge._dispatch_event({**event, "EventBusName": name, "_DispatchPath": [*path, key]})
 
 
-def _refusal(target: Mapping[str, Any], source: str, here: tuple[str, str], bus: Any, name: str) -> str:
-    """Why the rule may not put the event on the bus; empty if it may."""
+def _refusal(
+    target: Mapping[str, Any], source: str, here: tuple[str, str], bus: Any, name: str, service: str = _SERVICE, detail_type: str = ""
+) -> str:
+    """Why the rule, or the schedule, may not put the event on the bus; empty if it may."""
     account, region = here
     owner, _, role_name = target.get("RoleArn", "").rpartition(":role/")
     role = iam._roles.get_scoped(account, None, role_name) if owner == f"arn:aws:iam::{account}" else None
     if role is None:
         return "the target has no role of its account"
     trust = role["AssumeRolePolicyDocument"]
-    if _SERVICE not in json.dumps(trust if isinstance(trust, dict) else json.loads(trust)):
-        return "its role does not trust EventBridge"
+    if service not in json.dumps(trust if isinstance(trust, dict) else json.loads(trust)):
+        return f"its role does not trust {service}"
     asked = evaluator.EvalContext(
         principal_arn=f"arn:aws:sts::{account}:assumed-role/{role_name}/events",
         principal_type="AssumedRole",
@@ -65,7 +76,7 @@ def _refusal(target: Mapping[str, Any], source: str, here: tuple[str, str], bus:
         action="events:PutEvents",
         resource_arn=target["Arn"],
         region=region,
-        service_context={"events:source": [source]},
+        service_context={"events:source": [source], **({"events:detail-type": [detail_type]} if detail_type else {})},
     )
     if evaluator.evaluate(asked, evaluator._gather_role_policies(role_name, account)).decision != "Allow":
         return "its role may not put events there"

@@ -4,7 +4,8 @@ What neither can show is answered by `World.answer`, inside botocore: its valida
 against the operation's output shape.
 """
 
-from collections.abc import Iterator, Sequence
+import json
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cache
@@ -122,10 +123,12 @@ class World:
         region: str = STANDBY,
         handles: Sequence[Handle] = (),
         attempt: int = 1,
+        undoes: Sequence[Mapping[str, Any]] | None = None,
     ) -> DRModule[Any]:
         """A module as the executor makes it: for one claim or check."""
         peer = PRIMARY if region == STANDBY else STANDBY
-        run = Run(self.execution_id, "shop", phase, mode, "1#1", "the-resource", attempt)
+        undone = None if undoes is None else tuple(undoes)
+        run = Run(self.execution_id, "shop", phase, mode, "1#1", "the-resource", attempt, undone)
         return kind(Target(_under_test(), ACCOUNT, region, peer), run, handles)
 
     def drive(
@@ -138,16 +141,17 @@ class World:
         region: str = STANDBY,
         handles: Sequence[Handle] = (),
         steps: int = 20,
+        undoes: Sequence[Mapping[str, Any]] | None = None,
     ) -> Status:
         """What an executor does with a resource: act when a step is due, let half a minute pass, look again; until done or failed."""
         status = Status.not_started()
         if self.only_look:
-            module = self.module(kind, phase, mode, region=region, handles=handles)
+            module = self.module(kind, phase, mode, region=region, handles=handles, undoes=undoes)
             module.record_before(raw)
             self._rehearse(module, phase, raw)
             return module.observe(raw)
         for _ in range(steps):
-            module = self.module(kind, phase, mode, region=region, handles=handles)
+            module = self.module(kind, phase, mode, region=region, handles=handles, undoes=undoes)
             try:
                 status = module.observe(raw)
                 if status.progress in (Progress.DONE, Progress.FAILED):
@@ -180,6 +184,16 @@ class World:
         before = len(self.sent)
         report = rehearse(type(module)(target, run, module.handles), raw, execution, resource)
         self.rehearsed.append(Rehearsed(self.sent[before:], report, []))
+
+    def drill(self, kind: type[DRModule[Any]], phase: Phase, raw: object) -> list[Mapping[str, Any]]:
+        """Run the phase in a drill, as far as it goes. Returns what was before it, as it is stored."""
+        before: list[Mapping[str, Any]] = json.loads(json.dumps(self.module(kind, phase, Mode.DRILL).record_before(raw), default=str))
+        self.drive(kind, phase, raw, Mode.DRILL)
+        return before
+
+    def take_back(self, kind: type[DRModule[Any]], raw: object, before: Sequence[Mapping[str, Any]]) -> Status:
+        """Run the CLEANUP of a drill."""
+        return self.drive(kind, Phase.CLEANUP, raw, Mode.DRILL, undoes=before)
 
     @staticmethod
     def _rehearse(module: DRModule[Any], phase: Phase, raw: object) -> None:

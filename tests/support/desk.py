@@ -206,6 +206,7 @@ class Desk:
         sent: tuple[str, ...] = (),
         rto_seconds: int | None = None,
         ask_before: tuple[int, ...] = (),
+        mode: Mode = Mode.UNPLANNED,
         **approving: Any,
     ) -> str:
         """Store an execution whose layers have resources of the given names and modules. It waits for approval, a dry run for preflight.
@@ -217,7 +218,7 @@ class Desk:
             id=execution_id,
             application=application,
             phase=Phase.ACTIVATE,
-            mode=Mode.UNPLANNED,
+            mode=mode,
             source_region=OTHER,
             target_region=HOME,
             home_region=HOME,

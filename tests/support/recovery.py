@@ -12,12 +12,21 @@ UNDER_WAY = Outcome("IN_PROGRESS", "under way", 10)
 EVIL = "web <b>| x</b>"
 
 
-def called(desk: Desk, resource_id: str, attempt: int, action: str, code: str | None = None, message: str | None = None) -> None:
+def called(
+    desk: Desk,
+    resource_id: str,
+    attempt: int,
+    action: str,
+    code: str | None = None,
+    message: str | None = None,
+    region: str = "us-west-2",
+    **parameters: object,
+) -> None:
     """A call to AWS, made now, is in the journal."""
     call = Call(
         action,
-        "us-west-2",
-        {},
+        region,
+        parameters,
         text(desk.now),
         request_id=f"req-{action}-{attempt}",
         duration_ms=12,

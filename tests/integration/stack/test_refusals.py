@@ -41,7 +41,7 @@ def changes_since(operator: Operator, position: int) -> list[str]:
         ({"colour": "red"}, ["key colour", "known are"]),
         ({"reason": None, "targetRegion": None}, ["key reason: Field required", "key targetRegion: Field required"]),
         ({"phase": "ACTIVATE", "mode": None}, ["ACTIVATE needs a mode"]),
-        ({"phase": "ACTIVATE", "mode": "drill"}, ["dns-update, key action: R53Record changes production in ACTIVATE"]),
+        ({"phase": "CLEANUP", "mode": "drill", "targetRegion": "eu-west-1"}, ["no drill of storefront in eu-west-1 has left anything"]),
         ({"application": "nobody"}, ["nobody has no manifest for INSTANTIATE", "publish it to s3://"]),
         ({"dryRun": "true"}, ["key dryRun", "write true or false, without quotes"]),
     ],

@@ -45,3 +45,27 @@ class run:
 
     def __hash__(self) -> int:
         return id(self)
+
+
+@dataclass(frozen=True)
+class drilled:
+    """A story of a drill's CLEANUP: the scene is a drill of `phase`, which has acted; what is told is how it is taken back."""
+
+    module: type[DRModule[Any]]
+    phase: Phase
+    raw: object
+    scene: Story
+
+    def __call__(self, world: World) -> None:
+        """Tell it."""
+        if self not in world.told:
+            self.scene(world)
+            looking, world.only_look = world.only_look, False
+            world.told[self] = world.drill(self.module, self.phase, self.raw)
+            world.only_look = looking
+            world.calls.clear()
+        before: Any = world.told[self]
+        world.take_back(self.module, self.raw, before)
+
+    def __hash__(self) -> int:
+        return id(self)

@@ -4,7 +4,7 @@ from dr_core.phases import Mode, Phase
 from dr_modules.aurora_mysql import AuroraMySQL
 from tests.support import scenes
 from tests.support.aws import PRIMARY, STANDBY, World
-from tests.support.stories import Stories, run
+from tests.support.stories import Stories, drilled, run
 
 _AURORA, _INSTANCE = scenes.AURORA, "DBInstanceIdentifier"
 _GROUPS = {"DBSubnetGroupName": "private", "DBClusterParameterGroupName": "shop"}
@@ -47,7 +47,10 @@ STORIES: Stories = {
         run(AuroraMySQL, Phase.ACTIVATE, _AURORA, _aurora, Mode.UNPLANNED),
         run(AuroraMySQL, Phase.ACTIVATE, _LONE, lambda world: scenes.lone_cluster(world, ("one", "two"))),
     ],
-    Phase.CLEANUP: [run(AuroraMySQL, Phase.CLEANUP, {**_AURORA, _INSTANCE: "writer-1"}, _in_the_west, region=PRIMARY)],
+    Phase.CLEANUP: [
+        run(AuroraMySQL, Phase.CLEANUP, {**_AURORA, _INSTANCE: "writer-1"}, _in_the_west, region=PRIMARY),
+        drilled(AuroraMySQL, Phase.INSTANTIATE, {**_AURORA, _INSTANCE: ["reader-1", "reader-2"]}, _aurora),
+    ],
     Phase.REPLICATE: [
         run(
             AuroraMySQL,

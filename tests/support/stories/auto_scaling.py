@@ -4,7 +4,7 @@ from dr_core.phases import Phase
 from dr_modules.auto_scaling import AutoScaling
 from tests.support import scenes
 from tests.support.aws import PRIMARY, World
-from tests.support.stories import Stories, run
+from tests.support.stories import Stories, drilled, run
 
 _GROUP = {"Autoscalinggroupnames": "workers", "DesiredCount": 2}
 _BOTH = {**_GROUP, "Autoscalinggroupnames": ["workers", "others"]}
@@ -21,7 +21,15 @@ def _in_both(world: World) -> None:
     scenes.group(world, sizes=(1, 1, 4), region=PRIMARY)
 
 
+def _standing_by(world: World) -> None:
+    scenes.group(world)
+    scenes.group(world, sizes=(1, 1, 4), region=PRIMARY)
+
+
 STORIES: Stories = {
     Phase.INSTANTIATE: [run(AutoScaling, Phase.INSTANTIATE, _BOTH, _of_either_kind)],
-    Phase.CLEANUP: [run(AutoScaling, Phase.CLEANUP, _GROUP, _in_both)],
+    Phase.CLEANUP: [
+        run(AutoScaling, Phase.CLEANUP, _GROUP, _in_both),
+        drilled(AutoScaling, Phase.INSTANTIATE, _GROUP, _standing_by),
+    ],
 }

@@ -7,9 +7,13 @@ from dr_modules.drs import Drs
 from localcloud.extension.drs import FAILBACK_CLIENT_TAG, LAUNCH_FAILS_TAG
 from tests.support import drs_scenes as scenes
 from tests.support.aws import PRIMARY, World
-from tests.support.stories import Stories, run
+from tests.support.stories import Stories, drilled, run
 
 _SERVERS = scenes.SERVERS
+
+
+def _protected(world: World) -> None:
+    scenes.servers(world)
 
 
 def _failed_over(world: World) -> None:
@@ -40,7 +44,10 @@ STORIES: Stories = {
         run(Drs, Phase.ACTIVATE, {**_SERVERS, "Tags": {"RecoveryType": "Failback"}}, _a_client_has_copied),
         run(Drs, Phase.ACTIVATE, scenes.PLAN, scenes.solution),
     ],
-    Phase.CLEANUP: [run(Drs, Phase.CLEANUP, {**_SERVERS, "TerminateRecoveryInstances": True}, _failed_back_and_the_source_gone)],
+    Phase.CLEANUP: [
+        run(Drs, Phase.CLEANUP, {**_SERVERS, "TerminateRecoveryInstances": True}, _failed_back_and_the_source_gone),
+        drilled(Drs, Phase.ACTIVATE, _SERVERS, _protected),
+    ],
     Phase.REPLICATE: [
         run(Drs, Phase.REPLICATE, _SERVERS, _failed_over, region=PRIMARY),
         run(Drs, Phase.REPLICATE, _REINSTALL, _failed_over, region=PRIMARY),

@@ -4,7 +4,7 @@ from dr_core.phases import Phase
 from dr_modules.sql_server import SqlServer
 from tests.support import sqlserver_scenes as scenes
 from tests.support.aws import PRIMARY, World
-from tests.support.stories import Stories, run
+from tests.support.stories import Stories, drilled, run
 
 _SQLSERVER = scenes.SQLSERVER
 
@@ -15,6 +15,9 @@ def _ready(world: World) -> None:
 
 STORIES: Stories = {
     Phase.ACTIVATE: [run(SqlServer, Phase.ACTIVATE, _SQLSERVER, _ready)],
-    Phase.CLEANUP: [run(SqlServer, Phase.CLEANUP, _SQLSERVER, scenes.failed_over, region=PRIMARY)],
+    Phase.CLEANUP: [
+        run(SqlServer, Phase.CLEANUP, _SQLSERVER, scenes.failed_over, region=PRIMARY),
+        drilled(SqlServer, Phase.ACTIVATE, _SQLSERVER, _ready),
+    ],
     Phase.REPLICATE: [run(SqlServer, Phase.REPLICATE, _SQLSERVER, scenes.cleaned_up, region=PRIMARY)],
 }

@@ -105,6 +105,7 @@ def test_every_field_survives_the_table(table: Table) -> None:
         before="{}",
         lag_seconds=1.5,
         stalled_sweeps=3,
+        undoes="[{}]",
     )
     moments = {name: T0 + timedelta(seconds=n, milliseconds=5) for n, name in enumerate(_moments(resource))}
     stored = replace(resource, **moments)  # type: ignore[arg-type]

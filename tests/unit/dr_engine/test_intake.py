@@ -121,18 +121,28 @@ def test_a_drill_of_what_leaves_production_untouched_is_taken(desk: Desk, cloud:
     assert state and state.execution.mode == "drill"
 
 
-def test_a_drill_of_anything_else_is_refused_with_every_resource_named(desk: Desk, cloud: Cloud) -> None:
+def test_a_drill_leaves_out_what_would_change_production_and_says_so(desk: Desk, cloud: Cloud) -> None:
     rule = {"action": "EventBridge", "resourceName": "jobs", "parameters": {"EventRuleName": "daily"}}
     function = {"action": "LambdaFunction", "resourceName": "hook", "parameters": {"FunctionName": "warm"}}
     record = {"HostedZoneId": "Z1", "R53RecordName": "a.example.com", "RecordType": "A", "RecordValue": "192.0.2.1", "TTL": 60}
     dns = {"action": "R53Record", "resourceName": "dns", "parameters": record}
     desk.publish(manifest(rule, function, dns), "shop/Activate.json")
+    stored = cloud.table.resources(desk.take(phase="ACTIVATE", mode="drill"))
+    assert [(one.name, one.status, one.detail) for one in stored] == [
+        ("jobs", ResourceStatus.SKIPPED, "left out of the drill: EventBridge changes production in ACTIVATE"),
+        ("hook", ResourceStatus.PENDING, ""),
+        ("dns", ResourceStatus.SKIPPED, "left out of the drill: R53Record changes production in ACTIVATE"),
+    ]
+    planned = cloud.table.resources(desk.take("event-2", application="shop", phase="ACTIVATE", mode="planned", dryRun=True))
+    assert {one.status for one in planned} == {ResourceStatus.PENDING}
+
+
+def test_a_drill_with_nothing_to_run_is_refused(desk: Desk) -> None:
+    rule = {"action": "EventBridge", "resourceName": "jobs", "parameters": {"EventRuleName": "daily"}}
+    desk.publish(manifest(rule), "shop/Activate.json")
     refused = desk.refusal(phase="ACTIVATE", mode="drill")
     assert refused.problems == [
-        "shop/Activate.json, layer 1, resource jobs, key action: EventBridge changes production in ACTIVATE: a drill does not run it "
-        "(leave it out of the drill's manifest)",
-        "shop/Activate.json, layer 1, resource dns, key action: R53Record changes production in ACTIVATE: a drill does not run it "
-        "(leave it out of the drill's manifest)",
+        "shop/Activate.json: nothing is left for a drill: EventBridge would change production in ACTIVATE (drill the other phase)"
     ]
 
 

@@ -191,7 +191,7 @@ def test_time_and_attempts(shop: str) -> None:
         "| Unless the manifest says otherwise | ACTIVATE | CLEANUP |\n|---|---|---|\n"
         "| `timeout` | 900 s | 77 s |\n| `maxAttempts` | 1 | 3 |\n"
     )
-    end = "| irreversible | yes | no |\n| in a drill | refused | refused |\n\n"
+    end = "| irreversible | yes | no |\n| in a drill | left out | left out |\n\n"
     assert limits + end in section(shop, "Shop")
     assert limits + "| `maxLagSeconds` | 33 | – |\n" + end in section(shop, "Market")  # noqa: RUF001
     assert "Checks at most 11 s apart. Lease 144 s. AWS's own events on it: Shop Door Change (`aws.shop`).\n" in shop

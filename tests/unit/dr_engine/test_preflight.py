@@ -12,8 +12,9 @@ import pytest
 from dr_core import flow
 from dr_core.commands import Command
 from dr_core.errors import ErrorClass, ModuleError
+from dr_core.moves import on_resource
 from dr_core.phases import Mode, Phase
-from dr_core.records import ExecutionStatus
+from dr_core.records import ExecutionStatus, Move, ResourceStatus
 from dr_core.triggers import Preflown, Trigger, Vote
 from dr_modules.base import PreflightFinding
 from tests.support import lamps
@@ -377,3 +378,16 @@ def test_an_execution_that_vanishes_is_left_alone(room: Room, cloud: Cloud, monk
     monkeypatch.setattr(type(cloud.table), "load", lambda *_: next(seen))
     assert room.preflight.run(ID) is None and reports(cloud) == []
     assert replace(loaded.execution).status is ExecutionStatus.PLANNING
+
+
+def test_what_a_drill_leaves_out_is_not_looked_at_and_says_so(room: Room, cloud: Cloud) -> None:
+    room.plan({"Name": "hall"}, {"Name": "attic"})
+    state = cloud.table.load(ID)
+    assert state
+    why = {"status": ResourceStatus.SKIPPED, "detail": "left out of the drill: it is bright"}
+    assert cloud.table.commit(state.execution, Move((on_resource(cloud.table.resources(ID)[0], due_at=None, **why),)), cloud.clock())
+    assert room.preflight.run(ID) == Preflown(errors=0, warnings=0, calls=1, lag_seconds=None)
+    first, second = reports(cloud)
+    assert (first["progress"], first["detail"], first["calls"]) == ("SKIPPED", "left out of the drill: it is bright", [])
+    assert second["progress"] == "NOT_STARTED" and len(cloud.made("GetParameter")) > 0
+    assert not [call for call in cloud.made("GetParameter") if "hall" in str(call.parameters)]

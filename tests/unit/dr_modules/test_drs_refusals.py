@@ -52,6 +52,7 @@ def test_what_is_launched_from(world: World, state: str, planned: str | None, un
     world.answer("drs", "DescribeRecoveryInstances", {"items": []})
     world.answer("drs", "DescribeJobs", {"items": []})
     world.answer("drs", "StartRecovery", {"job": {"jobID": "drsjob-0123456789abcdef0"}})
+    world.answer("drs", "GetLaunchConfiguration", {"launchIntoInstanceProperties": {}})
     for mode, code in ((Mode.PLANNED, planned), (Mode.DRILL, planned), (Mode.UNPLANNED, unplanned)):
         world.calls.clear()
         if code:

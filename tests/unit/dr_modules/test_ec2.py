@@ -265,7 +265,7 @@ def test_what_is_stopped_already_needs_no_replacement(world: World) -> None:
 def test_a_drill_stops_nothing(world: World) -> None:
     host(world, "web-1", "running", region=PRIMARY)
     host(world, "web-1", "running")
-    with pytest.raises(ModuleError, match="leave this resource out") as raised:
+    with pytest.raises(ModuleError, match="left out of drills") as raised:
         world.drive(Ec2, CLEANUP, ONE, Mode.DRILL, region=PRIMARY)
     assert raised.value.code == "RefusedInDrill"
 

@@ -223,14 +223,25 @@ def test_preflight_looks_at_the_quota_of_snapshots(world: World, monkeypatch: py
 def test_a_drill_deletes_its_copy_only(world: World) -> None:
     scenes.failed_over(world, f"{NAME}-drill")
     before = stored(world, STANDBY)
-    assert world.drive(SqlServer, CLEANUP, SQLSERVER, Mode.DRILL).progress is Progress.DONE
-    assert scenes.statuses(world) == {}
+    copy = {"DBInstanceIdentifier": f"{NAME}-drill"}
+    world.client("rds").modify_db_instance(**copy, DeletionProtection=True, ApplyImmediately=True)
+    nothing = [{"instance": None, "backup": None}]
+    assert world.take_back(SqlServer, {**SQLSERVER, "Force": True}, nothing).progress is Progress.DONE
+    assert world.changes == ["ModifyDBInstance", "DeleteDBInstance"]
+    assert (scenes.statuses(world), world.client("rds").describe_db_snapshots()["DBSnapshots"]) == ({}, [])
     assert scenes.statuses(world, PRIMARY) == {NAME: "available"}
     assert stored(world, STANDBY) == before
+
+
+def test_what_may_not_be_a_drills_copy_is_left(world: World) -> None:
     scenes.instance(world, STANDBY, f"{NAME}-drill")
     with pytest.raises(ModuleError) as raised:
-        world.module(SqlServer, CLEANUP, Mode.DRILL).start(SQLSERVER, again=True)
+        world.take_back(SqlServer, {**SQLSERVER, "Force": True}, [{"instance": None, "backup": None}])
     assert raised.value.code == "NotADrillCopy"
+    assert world.take_back(SqlServer, SQLSERVER, [{"instance": {"status": "available"}}]).progress is Progress.DONE, "it was there before"
+    assert world.changes == []
+    with pytest.raises(ModuleError, match="a drill does not run CLEANUP"):
+        world.module(SqlServer, CLEANUP, Mode.DRILL).start(SQLSERVER, again=True)
 
 
 # REPLICATE

@@ -7,7 +7,9 @@ from datetime import datetime, timedelta
 import pytest
 from pydantic import ValidationError
 
-from dr_core.records import ExecutionStatus
+from dr_core.moves import on_resource
+from dr_core.phases import Mode
+from dr_core.records import ExecutionStatus, Move, ResourceStatus
 from dr_core.triggers import Asked, Vote
 from dr_people.report import Report, TimeSplit
 from dr_people.report_building import report_of
@@ -228,3 +230,61 @@ def test_it_names_every_approval_and_who_was_late(desk: Desk) -> None:
     for shown in (page, text):
         decided = shown.partition("Who decided")[2]
         assert decided.index("APPROVED by ann") < decided.index("efore layer 2") < decided.index("APPROVED by bob")
+
+
+def drilled(desk: Desk) -> None:
+    """A drill that leaves out the first of its two resources, and has called something for the second."""
+    desk.request([("names", "R53Record"), ("api", "ECS")], mode=Mode.DRILL, rto_seconds=60)
+    state = desk.table.load(ID)
+    assert state
+    left_out = on_resource(
+        desk.table.resources(ID)[0], status=ResourceStatus.SKIPPED, detail="left out of the drill: R53Record", due_at=None
+    )
+    assert desk.table.commit(state.execution, Move((left_out,)), desk.now)
+    desk.approve()
+    wait(desk, 30)
+    called(desk, "0001-002", 1, "ecs:UpdateService")
+    called(desk, "0001-002", 1, "ecs:DescribeServices", "Throttling")
+    desk.begin("0001-002", DONE)
+
+
+def test_a_drills_report_says_so_and_that_production_was_not_touched(desk: Desk) -> None:
+    drilled(desk)
+    report = made(desk)
+    assert report.status == ExecutionStatus.SUCCEEDED and report.drill
+    assert (report.drill.production_untouched, report.drill.beyond, report.drill.functions) == (True, (), 0)
+    (changed,) = report.drill.changed
+    assert (changed.account, changed.region, changed.action, changed.times) == ("123456789012", "us-west-2", "ecs:UpdateService", 1)
+    assert [(one.resource_name, one.why) for one in report.drill.left_out] == [("names", "left out of the drill: R53Record")]
+    assert (report.recovery.measured_ms, report.recovery.met) == (30_000, True)
+    page, text = as_html(report), as_markdown(report)
+    assert "<h1>Drill report: ACTIVATE of storefront</h1>" in page and text.startswith("# Drill report")
+    for shown in (page, text):
+        assert re.search(
+            r"roduction was not touched(</strong>|\*\*): each call that changed something was made in us-west-2, none in us-east-1", shown
+        )
+        assert "left out of the drill: R53Record" in shown and "ecs:UpdateService" in shown
+    told = json.loads(as_json(report))["drill"]
+    assert (told["productionUntouched"], told["changed"][0]["times"], told["leftOut"][0]["module"]) == (True, 1, "R53Record")
+
+
+@pytest.mark.parametrize(
+    ("action", "region", "parameters"),
+    [("ecs:UpdateService", "us-east-1", {}), ("rds:FailoverGlobalCluster", "us-west-2", {"GlobalClusterIdentifier": "shop"})],
+)
+def test_a_drills_report_says_which_calls_went_too_far(desk: Desk, action: str, region: str, parameters: dict[str, str]) -> None:
+    drilled(desk)
+    called(desk, "0001-002", 1, action, region=region, **parameters)
+    called(desk, "0001-002", 1, "lambda:InvokeFunction")
+    report = made(desk)
+    assert report.drill and not report.drill.production_untouched and report.drill.functions == 1
+    assert [(one.action, one.region) for one in report.drill.beyond] == [(action, region)]
+    for shown in (as_html(report), as_markdown(report)):
+        assert f"{action} in {region}, account 123456789012, 1 times" in shown and "was not touched" not in shown
+        assert "unctions of your own were called 1 times" in shown
+
+
+def test_only_a_drill_is_reported_as_one(desk: Desk) -> None:
+    recovered(desk)
+    report = made(desk)
+    assert report.drill is None and "drill" not in as_html(report).lower() and "drill" not in as_markdown(report).lower()

@@ -37,7 +37,7 @@ class ExecutionRequested(BaseModel):
 
     `mode` may be left out except for ACTIVATE, where nobody may guess whether data loss is accepted; it is `planned` then.
     `manifest` is a key in the manifest bucket, by default `<application>/<Phase>.json`. `requestedBy` is a claim. `dryRun`: only look,
-    and say which calls would be made; nothing is changed, locked or approved.
+    and say which calls would be made; nothing is changed, locked or approved. A drill has no REPLICATE, and its CLEANUP no manifest.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, alias_generator=to_camel)
@@ -59,6 +59,10 @@ class ExecutionRequested(BaseModel):
             raise ValueError("sourceRegion and targetRegion are the same; targetRegion is the one that the phase acts on")
         if self.phase is Phase.ACTIVATE and self.mode is None:
             raise ValueError('ACTIVATE needs a mode: "planned" (no data loss) or "unplanned" (data loss accepted)')
+        if self.mode is Mode.DRILL and self.phase is Phase.REPLICATE:
+            raise ValueError("a drill has no REPLICATE: it runs INSTANTIATE and ACTIVATE, and its CLEANUP takes back what they did")
+        if self.mode is Mode.DRILL and self.phase is Phase.CLEANUP and self.manifest is not None:
+            raise ValueError("a drill's CLEANUP takes no manifest: it takes back what the drills of the target Region did")
         if self.manifest is not None and not self.manifest.startswith(f"{self.application}/"):
             raise ValueError(f"manifest {self.manifest} is not one of {self.application}: its key begins with {self.application}/")
         return self

@@ -269,6 +269,7 @@ class ResourceItem(DueItem):
     peers = NumberAttribute(default=1)
     taken = StepsAttribute(default=())
     known = RunsAttribute(default=())
+    undoes = UnicodeAttribute(null=True)
 
 
 class ApprovalItem(DueItem):

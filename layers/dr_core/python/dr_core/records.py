@@ -199,6 +199,7 @@ class Resource:
     for its turn; for what is held meanwhile the deadline waits. `stalled_sweeps`: how many sweeps found it overdue, for the `due_at` that
     `stalled_at` is: what moves has another one, and is no longer meant. `peers`: how many of its layer, itself among them, are of its
     module and account. `taken`: how many seconds each step took that is done; `known`: the same of up to five earlier runs of the phase.
+    `undoes`: of a resource of a drill's CLEANUP, the `before` of the drill's act that it takes back.
     """
 
     id: str
@@ -237,6 +238,7 @@ class Resource:
     peers: int = 1
     taken: tuple[float, ...] = ()
     known: tuple[tuple[float, ...], ...] = ()
+    undoes: str | None = None
 
     @property
     def is_stuck(self) -> bool:

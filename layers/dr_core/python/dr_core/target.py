@@ -3,7 +3,7 @@
 import json
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -86,7 +86,10 @@ class Target:
 
 @dataclass(frozen=True)
 class Run:
-    """What a module knows of the execution that it works for."""
+    """What a module knows of the execution that it works for.
+
+    `undoes`: in a drill's CLEANUP, for each target what the drill's act found before it; None in every other run.
+    """
 
     execution_id: str
     application: str
@@ -95,6 +98,7 @@ class Run:
     resource_id: str
     resource_name: str
     attempt: int
+    undoes: tuple[Mapping[str, Any], ...] | None = None
 
 
 CLEANUP_SUFFIX = "-Cleanup"

@@ -16,14 +16,15 @@ from dr_core.checks import with_known_times
 from dr_core.errors import InvalidInputError, Problem
 from dr_core.events import ExecutionRequested, Incoming, execution_id, printable
 from dr_core.observability import logger
-from dr_core.phases import Mode
+from dr_core.phases import Mode, Phase
 from dr_core.records import Approval, ApprovalStatus, Execution, ExecutionStatus, Resource
 from dr_core.references import REFERENCE_ACTIONS, Resolver
 from dr_core.settings import setting
 from dr_core.state import LockedError, Refusal, Table, table
 from dr_core.target import Purpose, TargetAccess, target_access
 from dr_engine.bounds import outside
-from dr_engine.plan import Plan, check_manifest, plan, refuse_drill, refuse_outside
+from dr_engine.drills import refuse_live, undoing
+from dr_engine.plan import Plan, check_manifest, plan, refuse_empty_drill, refuse_outside
 from dr_modules.base import modules
 
 if TYPE_CHECKING:
@@ -83,10 +84,17 @@ class Intake:
             if holders:
                 raise InvalidInputError([_locked(request, sorted(holders))])
         registered = self._registered(request)
-        body, version_id = self._manifest(request)
         quorum, approvers = registered.who_decides(request.phase) if registered else (1, ())
-        planned = self._plan(identity, request, body, registered.bounds if registered else None)
-        digest = hashlib.sha256(body).hexdigest()
+        key: str | None = request.manifest_key
+        if request.mode is Mode.DRILL and request.phase is Phase.CLEANUP:
+            key, version_id = None, ""  # what drills did is the manifest
+            planned, digest = undoing(self.table, request, modules())
+        else:
+            if request.mode is Mode.DRILL:
+                refuse_live(self.table, request, registered)
+            body, version_id = self._manifest(request)
+            planned = self._plan(identity, request, body, registered.bounds if registered else None)
+            digest = hashlib.sha256(body).hexdigest()
         expires_at = now + timedelta(seconds=self.approval_seconds)
         execution = Execution(
             id=identity,
@@ -102,7 +110,7 @@ class Intake:
             fence=1,
             manifest_sha256=digest,
             manifest_version_id=version_id,
-            manifest_key=request.manifest_key,
+            manifest_key=key,
             requested_by=request.requested_by,
             reason=request.reason,
             requested_at=now,
@@ -185,12 +193,14 @@ class Intake:
             return target.client(service)
 
         manifest = check_manifest(body, request.manifest_key, request.application, request.phase, modules())
-        if request.mode is Mode.DRILL:
-            refuse_drill(manifest, request.manifest_key, request.phase, modules())
+        drill = request.mode is Mode.DRILL
+        if drill:
+            refuse_empty_drill(manifest, request.manifest_key, request.phase, modules())
         if within:
             refuse_outside(manifest, request.manifest_key, within, self.account)
         resolver = Resolver(open_client, request.target_region)
-        return plan(manifest, request.manifest_key, request.phase, modules(), resolver, self.account, self.approval_seconds, within)
+        where, seconds = request.manifest_key, self.approval_seconds
+        return plan(manifest, where, request.phase, modules(), resolver, self.account, seconds, within, drill=drill)
 
 
 @cache

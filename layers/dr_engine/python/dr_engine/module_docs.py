@@ -173,8 +173,14 @@ def _limits(module: Module, has: list[Phase]) -> Iterator[str]:
     if _is_own(module, "lag_seconds") and Phase.ACTIVATE in has:
         rows.append(["`maxLagSeconds`", *(str(module.max_lag_seconds) if phase is Phase.ACTIVATE else _NOT for phase in has)])
     rows.append(["irreversible", *("yes" if phase in module.irreversible else "no" for phase in has)])
-    rows.append(["in a drill", *("runs" if phase in module.drills else "refused" for phase in has)])
+    rows.append(["in a drill", *(_in_drill(module, phase) for phase in has)])
     return _table(["Unless the manifest says otherwise", *has], rows)
+
+
+def _in_drill(module: Module, phase: Phase) -> str:
+    if phase is Phase.CLEANUP:
+        return "takes back what the drill did" if _is_own(module, "undo") else "left out"
+    return "runs" if phase in module.drills else "left out"
 
 
 def _timing(module: Module) -> str:

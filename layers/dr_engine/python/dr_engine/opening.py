@@ -32,7 +32,8 @@ def open_target(access: TargetAccess, execution: Execution, resource: Resource, 
 
 def module_in(target: Target, kind: type[DRModule[Any]], execution: Execution, resource: Resource) -> DRModule[Any]:
     """The module, at work for one attempt of the resource."""
-    run = Run(execution.id, execution.application, execution.phase, execution.mode, resource.id, resource.name, resource.attempt)
+    undoes = tuple(json.loads(resource.undoes)) if resource.undoes else None
+    run = Run(execution.id, execution.application, execution.phase, execution.mode, resource.id, resource.name, resource.attempt, undoes)
     return kind(target, run, json.loads(resource.handles) if resource.handles else [])
 
 

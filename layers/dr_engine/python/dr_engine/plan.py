@@ -99,12 +99,15 @@ def plan(
     own_account: str,
     approval_seconds: int,
     within: Within | None = None,
+    *,
+    drill: bool = False,
 ) -> Plan:
     """The layers and resources to store, references resolved and parameters validated with what they stand for.
 
     Only references to SecureStrings remain. Resources that name no account are in `own_account`. `approval_seconds`: how long people have
     to decide before a layer that needs their approval; `within` says what of an account and parameters is outside of the application's
-    bounds. Raises InvalidInputError with every reference that does not resolve and every parameter that does not fit.
+    bounds. In a drill, resources that would change production are SKIPPED from the beginning, and say why. Raises InvalidInputError with
+    every reference that does not resolve and every parameter that does not fit.
     """
     problems: list[Problem] = []
     layers, resources = [], []
@@ -121,7 +124,11 @@ def plan(
             problems += [problem(file, str(layer.number), shown(resource.name), each) for each in found]
             if not problems:
                 identity = f"{layer.number:04d}-{position:03d}"
-                resources.append(_record(identity, layer.number, resource, account, parameters, phase, modules[resource.action]))
+                planned = _record(identity, layer.number, resource, account, parameters, phase, modules[resource.action])
+                left_out = drill and phase not in modules[resource.action].drills
+                resources.append(
+                    replace(planned, status=ResourceStatus.SKIPPED, detail=_no_drill(resource, phase)) if left_out else planned
+                )
     if problems:
         raise InvalidInputError(at_most(problems))
     together = Counter(map(_together, resources))
@@ -133,21 +140,18 @@ def _together(resource: ResourceRecord) -> tuple[int, str, str]:
     return resource.layer, resource.module, resource.account
 
 
-def refuse_drill(manifest: Manifest, file: str, phase: Phase, modules: Modules) -> None:
-    """Raise InvalidInputError, naming each resource that a drill would not leave untouched."""
-    remedy = "leave it out of the drill's manifest"
-    found = [
-        problem(file, str(layer.number), shown(resource.name), Finding(("action",), _no_drill(resource, phase), remedy))
-        for layer in manifest.layers
-        for resource in layer.resources
-        if phase not in modules[resource.action].drills
-    ]
-    if found:
-        raise InvalidInputError(at_most(found))
+def refuse_empty_drill(manifest: Manifest, file: str, phase: Phase, modules: Modules) -> None:
+    """Raise InvalidInputError where a drill would leave out every resource."""
+    resources = [resource for layer in manifest.layers for resource in layer.resources]
+    if any(phase in modules[resource.action].drills for resource in resources):
+        return
+    what = ", ".join(sorted({resource.action for resource in resources}))
+    problem = Problem(file, "", "", "", f"nothing is left for a drill: {what} would change production in {phase}", "drill the other phase")
+    raise InvalidInputError([problem])
 
 
 def _no_drill(resource: Resource, phase: Phase) -> str:
-    return f"{resource.action} changes production in {phase}: a drill does not run it"
+    return f"left out of the drill: {resource.action} changes production in {phase}"
 
 
 def _problems(file: str, layer: str, resource: Resource, phase: Phase, modules: Modules) -> Iterator[Problem]:

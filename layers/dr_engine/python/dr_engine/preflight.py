@@ -19,7 +19,7 @@ from dr_core.calls import Recording, reading_once, rehearsal
 from dr_core.errors import ModuleError
 from dr_core.observability import logger, utc_now
 from dr_core.phases import Mode, Phase
-from dr_core.records import Execution, ExecutionStatus, Resource
+from dr_core.records import Execution, ExecutionStatus, Resource, ResourceStatus
 from dr_core.references import holds_reference
 from dr_core.state import Table, table
 from dr_core.target import TargetAccess, target_access
@@ -93,6 +93,8 @@ class Preflight:
         return {identity: future.result() for identity, future in running.items()}
 
     def _report(self, execution: Execution, resource: Resource, until: float) -> Report:
+        if resource.status is ResourceStatus.SKIPPED:
+            return Report(resource.status.value, resource.detail, (), None, (), ())
         if time.monotonic() > until:
             finding = PreflightFinding(Severity.WARNING, "NotLookedAt", f"{resource.name}: not looked at within {_WITHIN_SECONDS:.0f} s")
             return Report(None, "", (finding,), None, (), ())

@@ -41,7 +41,7 @@ class SourceServer:
 
 @dataclass(frozen=True)
 class RecoveryInstance:
-    """What a launch has made. `replication` is the state of the replication back, `origin` AWS or ON_PREMISES."""
+    """What the job `job_id` has launched. `replication` is the state of the replication back, `origin` AWS or ON_PREMISES."""
 
     id: str
     server_id: str
@@ -51,6 +51,7 @@ class RecoveryInstance:
     origin: str
     failback: str
     replication: str
+    job_id: str
 
     @property
     def may_serve(self) -> bool:
@@ -100,6 +101,12 @@ def recent_jobs(drs: Any) -> list[Job]:
     pages = drs.get_paginator("describe_jobs").paginate(filters={"fromDate": first, "toDate": last})
     found = [_job(item) for page in pages for item in page["items"]]
     return sorted(found, key=lambda job: job.created, reverse=True)
+
+
+def jobs_by_id(drs: Any, job_ids: Sequence[str]) -> dict[str, Job]:
+    """Those of the jobs that DRS still knows, however old."""
+    pages = (drs.get_paginator("describe_jobs").paginate(filters={"jobIDs": some}) for some in in_batches(job_ids, 100))
+    return {item["jobID"]: _job(item) for each in pages for page in each for item in page["items"]}
 
 
 def why_failed(drs: Any, job_id: str, server_id: str) -> str:
@@ -158,6 +165,7 @@ def _instance(item: Mapping[str, Any]) -> RecoveryInstance:
         origin=item.get("originEnvironment", "unknown"),
         failback=item.get("failback", {}).get("state", "FAILBACK_NOT_STARTED"),
         replication=info.get("dataReplicationState", "NOT_STARTED"),
+        job_id=item.get("jobID", ""),
     )
 
 

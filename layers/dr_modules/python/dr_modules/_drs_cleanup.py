@@ -1,4 +1,4 @@
-"""CLEANUP of the DRS module: source servers out of service, one step after the other, each seen to be done before the next."""
+"""CLEANUP of the DRS module: source servers out of service, each step seen to be done before the next; after a drill, its instances."""
 
 from dataclasses import dataclass
 
@@ -106,6 +106,32 @@ class DrsCleanup(DrsBase):
         terminated = any(job.type == "TERMINATE" and server.id in job.servers for job in jobs)
         begun = terminated or server.state in (_STOPPED, _DISCONNECTED)
         return Status.next_step(what) if begun else Status.not_started(what)
+
+    def terminate_drill(self, parameters: DRSParameters) -> None:
+        """Terminate the instances that a drill of this application has launched; replication and recovery points stay."""
+        jobs = _drs.recent_jobs(self.drs)
+        due = [one.instance.id for one in self._drilled(parameters) if one.instance is not None and not _is_terminating(one, jobs)]
+        for some in _drs.in_batches(due, 100):
+            self.drs.terminate_recovery_instances(recoveryInstanceIDs=some)
+
+    def drill_status(self, parameters: DRSParameters) -> Status:
+        """Done when DRS no longer lists any of them."""
+        drilled, jobs = self._drilled(parameters), _drs.recent_jobs(self.drs)
+        found = []
+        for one in drilled:
+            what = f"{one.hostname}: drill instance {one.instance.id} is {one.instance.state}" if one.instance else one.hostname
+            found.append(Status.in_progress(f"{what} and being terminated") if _is_terminating(one, jobs) else Status.not_started(what))
+        return Status.combined(found) if found else Status.done(f"{', '.join(parameters.hostnames)}: no drill instance is left")
+
+    def _drilled(self, parameters: DRSParameters) -> list[Leftover]:
+        """The servers whose recovery instance is a drill's, launched by a job of this application: nobody else's drill is ended."""
+        servers = self.named(parameters, self.target.region, _drs.source_servers(self.drs))
+        instances = _drs.recovery_instances(self.drs, [server.id for server in servers.values()])
+        drills = {server_id: one for server_id, one in instances.items() if one.is_drill}
+        jobs = _drs.jobs_by_id(self.drs, [one.job_id for one in drills.values() if one.job_id])
+        ours = {job.id for job in jobs.values() if job.tags.get("dr:application") == self.run.application}
+        named = {hostname: server for hostname, server in servers.items() if server.id in drills and drills[server.id].job_id in ours}
+        return [Leftover(hostname, server, drills[server.id], None) for hostname, server in named.items()]
 
     def _leftovers(self, parameters: DRSParameters) -> list[Leftover]:
         servers = self.named(parameters, self.target.region, _drs.source_servers(self.drs))

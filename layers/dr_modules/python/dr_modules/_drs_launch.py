@@ -44,11 +44,31 @@ class DrsLaunch(DrsBase):
                 self._refuse_failback(candidate)
                 continue
             instance = candidate.instance
-            if instance is not None and instance.may_serve and not parameters.force:
+            is_drill = self.run.mode is Mode.DRILL
+            if instance is not None and instance.may_serve and (is_drill or not parameters.force):
                 message = f"{candidate.hostname} has recovery instance {instance.id} ({instance.state}), which a launch would replace"
+                if is_drill:
+                    raise self.error("RecoveryInstanceExists", f"{message}: it may be what serves, which a drill leaves alone")
                 remedy = 'let CLEANUP terminate it if it is left over, or set "Force": true to have it replaced'
                 raise self.error("RecoveryInstanceExists", f"{message}: {remedy}")
             self._refuse_state(candidate)
+            if is_drill:
+                self._refuse_overwriting(candidate)
+
+    def _refuse_overwriting(self, candidate: Candidate) -> None:
+        """A drill makes instances of its own, which its CLEANUP can terminate."""
+        into = self._launched_into(candidate.server)
+        if into:
+            message = f"the launch settings of {candidate.hostname} ({candidate.server.id}) name instance {into}, which a launch overwrites"
+            raise self.error("LaunchesIntoInstance", f"{message}: clear it in DRS's launch settings for the time of the drill")
+
+    def _launched_into(self, server: _drs.SourceServer) -> str:
+        """The instance whose volumes a launch replaces; empty where it makes a new one. Without settings nothing is launched."""
+        try:
+            settings = self.drs.get_launch_configuration(sourceServerID=server.id)
+        except self.drs.exceptions.ResourceNotFoundException:
+            return ""
+        return str(settings.get("launchIntoInstanceProperties", {}).get("launchIntoEC2InstanceID") or "")
 
     def _refuse_state(self, candidate: Candidate) -> None:
         """Only an unplanned run launches from what is there when replication is not CONTINUOUS."""

@@ -134,12 +134,6 @@ class SqlServerBase(DRModule[SQLServerParameters]):
         if instance is None or instance.status == "deleting":
             return
         remedy = 'or set "Force": true to delete it all the same'
-        if self.run.mode is Mode.DRILL:
-            if instance.restored_from is None:
-                raise self.error(
-                    "NotADrillCopy", f"instance {instance.id} was not restored by ACTIVATE: correct DBInstanceIdentifier, {remedy}"
-                )
-            return
         successor = _sql_server.find_instance(self.peer_client("rds"), parameters.source)
         if successor is None or successor.restored_from != instance.resource_id:
             message = f"instance {instance.id} in {self.target.region} has no successor: {parameters.source} in {self.target.peer_region}"

@@ -7,6 +7,8 @@ holds the writer. REPLICATE makes this Region's cluster a secondary again; a clu
 own and is replaced only with `"Force": true`, after a final snapshot. That takes three steps, each begun when the one before it is seen
 to be done: remove the cluster, create the secondary, create its instances.
 
+After a drill, CLEANUP deletes the listed instances that were not there before it; never one that takes writes.
+
 Ahead of a failover the lag is measured in the target Region: the secondary's AuroraGlobalDBReplicationLag and AuroraGlobalDBRPOLag.
 
 Calls go to the target Region. A planned run also asks the peer, for the writer's class where the manifest names no DBInstanceClass and
@@ -173,6 +175,33 @@ class AuroraMySQL(AuroraPreflight):
             else:
                 statuses.append(Status.not_started(f"instance {instance_id} is {instance.status}"))
         return Status.combined(statuses)
+
+    def undo(self, parameters: AuroraMySQLParameters) -> None:
+        """Delete the listed instances that the cluster did not have before the drill."""
+        made = self._made_by_drill(parameters)
+        if parameters.global_cluster:
+            self.guard(parameters.model_copy(update={"force": False}))
+        elif (writer := self.cluster(parameters).writer) in {one.id for one in made}:
+            message = f"instance {writer} in {self.target.region}, which the drill has made, takes writes by now"
+            raise self.error("LiveSide", f"{message}: skip this resource, it has become the live side")
+        for instance in made:
+            self.delete_instance(instance)
+
+    def undo_status_check(self, parameters: AuroraMySQLParameters) -> Status:
+        """Done when RDS answers DBInstanceNotFound for each of those."""
+        found = [
+            Status.in_progress(f"instance {one.id} is deleting")
+            if one.status == "deleting"
+            else Status.not_started(f"instance {one.id} is {one.status}, and was not there before the drill")
+            for one in self._made_by_drill(parameters)
+        ]
+        return (
+            Status.combined(found) if found else Status.done(f"cluster {parameters.cluster} has the instances that it had before the drill")
+        )
+
+    def _made_by_drill(self, parameters: AuroraMySQLParameters) -> list[_rds.Instance]:
+        new = [one for one in parameters.instances if one not in self.before_drill["instances"]]
+        return [found for one in new if (found := self.instance(parameters, one)) is not None]
 
     def replicate(self, parameters: AuroraMySQLParameters) -> Handle:
         """Take the step that is due: remove a cluster that has left the global cluster, create the secondary, or its instances.

@@ -4,6 +4,8 @@ CLEANUP writes a group's sizes into its tag `dr-orchestrator:former-size` ("min,
 without DesiredCount takes them from there. INSTANTIATE sets minimum, desired and maximum in one call, raises the maximum where it is
 below the desired size, and never lowers the desired size: a group that has already scaled out further may be serving.
 
+After a drill, CLEANUP gives each group the minimum and maximum that it had, and lowers the desired size to what it was.
+
 CLEANUP refuses (`LiveSide`) to scale down a group while the other Region has no group of the same name with a desired size above 0 and
 an instance that is InService and Healthy. Where the names differ between the Regions, or the group shall run in neither,
 `"Force": true` says so.
@@ -227,6 +229,31 @@ class AutoScaling(DRModule[AutoScalingParameters]):
     def cleanup_status_check(self, parameters: AutoScalingParameters) -> Status:
         """Done when each group asks for nothing and has no instances left."""
         return Status.combined([_emptied(group) for group in self._groups(parameters)])
+
+    def undo(self, parameters: AutoScalingParameters) -> None:
+        """Set the former sizes of each group that the drill made larger."""
+        self.guard(parameters)
+        for group in self._groups(parameters):
+            former = self._former_sizes(group)
+            if group.sizes != former:
+                self._update(group.name, former)
+
+    def undo_status_check(self, parameters: AutoScalingParameters) -> Status:
+        """Done when each group has the former sizes and no more instances than that."""
+        return Status.combined([self._shrunk(group) for group in self._groups(parameters)])
+
+    def _former_sizes(self, group: Group) -> Sizes:
+        """What the group had before the drill; a desired size that has been lowered since stays as it is."""
+        before = self.before_drill.get(group.name)
+        if before is None:
+            return group.sizes
+        former = Sizes(**before)
+        return Sizes(former.min, max(former.min, min(former.desired, group.sizes.desired)), former.max)
+
+    def _shrunk(self, group: Group) -> Status:
+        if group.sizes != self._former_sizes(group):
+            return Status.not_started(f"{group.counts}; {self._former_sizes(group).desired} were asked for before the drill")
+        return Status.done(group.counts) if group.instances <= group.sizes.desired else Status.in_progress(group.counts)
 
     @cached_property
     def _client(self) -> Any:

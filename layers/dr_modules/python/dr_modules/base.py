@@ -207,7 +207,7 @@ class DRModule(ABC, Generic[P]):
     # Actions that its status checks call although their names do not say that they only read, such as asking a function.
     observing: ClassVar[Permissions] = {}
     irreversible: ClassVar[frozenset[Phase]] = frozenset()
-    # The phases that leave production untouched in a drill; in a drill the others are refused.
+    # The phases, of INSTANTIATE and ACTIVATE, that a drill runs: they leave production untouched. `undo` takes back what they did.
     drills: ClassVar[frozenset[Phase]] = frozenset()
     # AWS's own events that say that work has moved on: each is a reason to look, and no more.
     native_events: ClassVar[tuple[NativeEvent, ...]] = ()
@@ -270,6 +270,20 @@ class DRModule(ABC, Generic[P]):
         """Observe the replication."""
         raise NotImplementedError
 
+    def undo(self, parameters: P) -> Handle | None:
+        """Take back what a drill's act did, as far as it still stands; `before_drill` says what was before it. Has a guard of its own."""
+        raise NotImplementedError
+
+    def undo_status_check(self, parameters: P) -> Status:
+        """Observe that: done when nothing is left of what the drill did."""
+        raise NotImplementedError
+
+    @classmethod
+    def not_undone(cls, raw: Mapping[str, object]) -> str:
+        """Why the CLEANUP of a drill leaves this target alone, in words for people; empty where `undo` takes it back. `raw`: as stored."""
+        del raw
+        return ""
+
     def before(self, parameters: P) -> Mapping[str, object]:
         """What must be known of the world before the first act, for a rollback by people; stored with the resource."""
         del parameters
@@ -314,6 +328,16 @@ class DRModule(ABC, Generic[P]):
         """What the last act on the target at hand left behind; empty if there was none or it was lost."""
         return self.handles[self.position] if self.position < len(self.handles) else {}
 
+    @property
+    def before_drill(self) -> Mapping[str, Any]:
+        """In `undo` and its check: what the drill's act found of the target at hand before it, as `before` told it then."""
+        return (self.run.undoes or ())[self.position]
+
+    @property
+    def is_undoing(self) -> bool:
+        """Whether this run takes back what a drill did."""
+        return self.run.undoes is not None
+
     def keep(self, position: int, handle: Handle | None) -> None:
         """Keep what an act on the target at `position` left behind."""
         self.handles += [{} for _ in range(position + 1 - len(self.handles))]
@@ -347,7 +371,7 @@ class DRModule(ABC, Generic[P]):
     def refuse_drill(self, what: str) -> None:
         """Raise ModuleError in a drill, which leaves production untouched."""
         if self.run.mode is Mode.DRILL:
-            raise self.error("RefusedInDrill", f"a drill does not {what}: leave this resource out of the drill's manifest")
+            raise self.error("RefusedInDrill", f"a drill does not {what}: this resource is left out of drills")
 
     # What the orchestrator calls.
     @classmethod
@@ -396,8 +420,13 @@ class DRModule(ABC, Generic[P]):
         startable = STARTABLE | {Progress.FAILED} if again else STARTABLE
         self._refuse_if_no_drill()
         with _classed(self):
-            statuses = enumerate(self._statuses(raw))
-            self.act({position: item for position, (item, status) in statuses if status.progress in startable})
+            due = {position: item for position, (item, status) in enumerate(self._statuses(raw)) if status.progress in startable}
+            if not self.is_undoing:
+                self.act(due)
+                return
+            for position, item in due.items():
+                self.position = position
+                self.keep(position, self.undo(item))
 
     def lag(self, raw: object) -> float | None:
         """The largest lag of all targets that are not done, in seconds; None where nothing is replicated. Raises ModuleError, classed."""
@@ -423,14 +452,15 @@ class DRModule(ABC, Generic[P]):
                     if status.progress in (Progress.DONE, Progress.IN_PROGRESS):
                         continue
                     self._refuse_if_no_drill()
-                    self.guard(item)
-                    found.extend(self.preflight(item))
+                    if not self.is_undoing:  # what an undo refuses shows when it is rehearsed
+                        self.guard(item)
+                        found.extend(self.preflight(item))
             except ModuleError as error:
                 found.append(PreflightFinding(Severity.ERROR, error.code, error.message))
         return list(dict.fromkeys(found))  # what holds for several targets is said once
 
     def _refuse_if_no_drill(self) -> None:
-        if self.run.phase not in self.drills:
+        if self.run.phase not in self.drills and not self.is_undoing:
             self.refuse_drill(f"run {self.run.phase} on it")
 
     def _statuses(self, raw: object) -> list[tuple[P, Status]]:
@@ -439,7 +469,9 @@ class DRModule(ABC, Generic[P]):
 
     def _status(self, position: int, item: P) -> Status:
         self.position = position
-        check: Callable[[P], Status] = getattr(self, f"{self.run.phase.lower()}_status_check")
+        check: Callable[[P], Status] = self.undo_status_check
+        if not self.is_undoing:
+            check = getattr(self, f"{self.run.phase.lower()}_status_check")
         return check(item)
 
 

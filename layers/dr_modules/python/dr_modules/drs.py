@@ -7,7 +7,9 @@ ACTIVATE launches recovery instances from the latest data, in a drill as drill i
 want every server CONTINUOUS; an unplanned one launches from what has been replicated. A server is done when its job says LAUNCHED and its
 recovery instance runs. Jobs carry the tags dr:execution, dr:application and dr:resource, by which a job is found again whose id was lost,
 and a launch of the last day by the same application is adopted while what it launched is still there. A launch replaces the server's
-former recovery instance: where that may be what serves, ACTIVATE refuses (`RecoveryInstanceExists`), also in a drill, unless `Force`.
+former recovery instance: where that may be what serves, ACTIVATE refuses (`RecoveryInstanceExists`), unless `Force`; a drill refuses in
+any case. A drill also refuses launch settings that name an instance to launch into, which it would overwrite. Where the drill's instances
+stand in the network, and whom they reach from there, DRS's launch settings say.
 
 A failback to the Region that the servers came from is an ACTIVATE there: it launches the source servers that REPLICATE has made. With
 `"RecoveryType": "Failback"` in Tags (as in manifests in the wild, where it is not a tag of the source server) a server that came from
@@ -16,6 +18,7 @@ outside of AWS is failed back by StartFailbackLaunch, once a failback client has
 CLEANUP stops the replication of the source servers, disconnects and deletes them; with them go their recovery points. It refuses
 (`LiveSide`) a server that runs on its recovery instance and has not failed back, and one that still replicates from anywhere but the
 Region that is cleaned up. Recovery instances that are in the way are named, and terminated with `"TerminateRecoveryInstances": true`.
+After a drill, CLEANUP terminates the drill instances that this application's drills have launched, and touches nothing else.
 
 REPLICATE targets the Region where the replica is rebuilt. In the other Region it reverses the replication of each recovery instance
 (ReverseReplication), which must have originated in EC2; with `"Method": "ReinstallAgent"` it installs the agent on them by Systems
@@ -197,6 +200,21 @@ class Drs(DrsLaunch, DrsCleanup, DrsReplicate):
     def cleanup_status_check(self, parameters: DRSParameters) -> Status:
         """Done when the source servers are gone."""
         return self.cleanup_progress(parameters)
+
+    @classmethod
+    def not_undone(cls, raw: Mapping[str, object]) -> str:
+        """The solution's drill instances are the solution's."""
+        if raw.get("Method") != "OrchestrationSolution":
+            return ""
+        return f"plan {raw.get('PlanId')}: terminate the drill's instances in the DRS Orchestration Solution"
+
+    def undo(self, parameters: DRSParameters) -> None:
+        """Terminate the drill's instances."""
+        self.terminate_drill(parameters)
+
+    def undo_status_check(self, parameters: DRSParameters) -> Status:
+        """Done when they are gone."""
+        return self.drill_status(parameters)
 
     def replicate(self, parameters: DRSParameters) -> Handle:
         """Replicate the machines that serve to the target Region."""

@@ -122,9 +122,12 @@ class Ec2(DRModule[Ec2Parameters]):
         if self.run.phase is not Phase.CLEANUP:
             return
         serving = [one.name for one in self._instances(parameters) if one.state not in ("stopping", "stopped")]
-        if parameters.force or not serving:
-            return
-        found = _tagged(self.peer_client("ec2"), serving)
+        if not parameters.force:
+            self._refuse_alone(serving)
+
+    def _refuse_alone(self, serving: list[str]) -> None:
+        """Refuse to stop instances of these names while none of the same name runs in the other Region."""
+        found = _tagged(self.peer_client("ec2"), serving) if serving else []
         alone = [name for name in serving if not any(one.name == name and one.state == "running" for one in found)]
         if alone:
             message = f"no instance called {', '.join(alone)} runs in {self.target.peer_region}, so this may be the side that serves"
@@ -189,6 +192,25 @@ class Ec2(DRModule[Ec2Parameters]):
     def cleanup_status_check(self, parameters: Ec2Parameters) -> Status:
         """Done when each instance is stopped."""
         return Status.combined([self._stopped(one) for one in self._instances(parameters)])
+
+    def undo(self, parameters: Ec2Parameters) -> None:
+        """Stop the instances that were stopped before the drill."""
+        started = [one for one in self._started_by_drill(parameters) if one.state == "running"]
+        if not parameters.force:
+            self._refuse_alone([one.name for one in started])
+        if started:
+            self._ec2.stop_instances(InstanceIds=[one.id for one in started])
+
+    def undo_status_check(self, parameters: Ec2Parameters) -> Status:
+        """Done when each of those is stopped."""
+        states = {"running": Status.not_started, "stopped": Status.done}
+        found = [states.get(one.state, Status.in_progress)(one.text) for one in self._started_by_drill(parameters)]
+        return Status.combined(found)
+
+    def _started_by_drill(self, parameters: Ec2Parameters) -> list[Instance]:
+        before = self.before_drill
+        was = {found["id"]: found["state"] for found in before.values()}
+        return [one for one in self._instances(parameters) if was.get(one.id) in ("stopping", "stopped")]
 
     def _serving(self, parameters: Ec2Parameters) -> Status:
         instances = self._instances(parameters)

@@ -4,6 +4,9 @@ INSTANTIATE first sets the limits of the service's scalable target (where one ex
 the service back, then raises its desired count to EcsDesiredSize. It never lowers the count: a service that has already scaled out
 further may be serving. CLEANUP sets the scalable target's minimum to 0, keeps its maximum, and then the desired count to 0.
 
+After a drill, CLEANUP gives the scalable target the limits that it had, or removes the one that INSTANTIATE has registered, and lowers
+the desired count to what it was.
+
 CLEANUP refuses (`LiveSide`) to scale down what runs here while the other Region does not run a service of the same name in a cluster of
 the same name: ACTIVE, with a desired count above 0 and a task running. Where the names differ between the Regions, or the service shall
 run in neither, `"Force": true` says so.
@@ -131,7 +134,7 @@ class Ecs(DRModule[EcsParameters]):
     drills = frozenset({Phase.INSTANTIATE})
     permissions: ClassVar[Permissions] = {
         Phase.INSTANTIATE: (*_actions, "ecs:DescribeClusters", "ecs:DescribeTaskDefinition", "servicequotas:GetServiceQuota"),
-        Phase.CLEANUP: _actions,
+        Phase.CLEANUP: (*_actions, "application-autoscaling:DeregisterScalableTarget"),
     }
     native_events = (
         NativeEvent("aws.ecs", "ECS Service Action", {"eventName": ["SERVICE_STEADY_STATE"]}),
@@ -256,6 +259,31 @@ class Ecs(DRModule[EcsParameters]):
         if service.running == 0 and service.pending == 0:
             return Status.done(service.counts)
         return Status.in_progress(service.counts)
+
+    def undo(self, parameters: EcsParameters) -> None:
+        """Set the former limits, so that nothing scales the service up again, then lower the desired count to the former one."""
+        self.guard(parameters)
+        limits, former = self._limits(parameters), self._former_limits
+        if limits is not None and former is None:
+            self._scaling.deregister_scalable_target(**parameters.scalable_target)
+        elif former is not None and former != limits:
+            self._register(parameters, former)
+        if self._service(parameters).desired > self.before_drill["desired"]:
+            self._scale(parameters, self.before_drill["desired"])
+
+    def undo_status_check(self, parameters: EcsParameters) -> Status:
+        """Done when the limits are the former ones, and no more tasks run, are pending or asked for than were asked for before."""
+        service, most = self._service(parameters), self.before_drill["desired"]
+        if service.desired > most or self._limits(parameters) != self._former_limits:
+            return Status.not_started(f"{service.counts}; {most} were asked for before the drill")
+        if service.running + service.pending <= most:
+            return Status.done(service.counts)
+        return Status.in_progress(service.counts)
+
+    @property
+    def _former_limits(self) -> Limits | None:
+        before = self.before_drill
+        return Limits(before["min"], before["max"]) if "min" in before else None
 
     @cached_property
     def _ecs(self) -> Any:

@@ -8,6 +8,9 @@ idempotencyKey. Whether a function was called cannot be observed afterwards, so 
 finds none says NOT_STARTED: after a crash between the call and its record the function is called again. It is called at least once, with
 the same idempotencyKey in every attempt, and tells a repetition by that key.
 
+In a drill the function is called too, and told so by `mode`: it must leave production untouched itself. What it has done then, the drill's
+CLEANUP does not take back.
+
 Example manifest resource:
 
     {
@@ -24,7 +27,7 @@ Example manifest resource:
 import hashlib
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any, ClassVar, Literal
 
 from botocore.config import Config
@@ -66,7 +69,7 @@ class LambdaFunctionParameters(ModuleParameters):
 class LambdaFunction(DRModule[LambdaFunctionParameters]):
     """Functions of AWS Lambda. All phases are the same call; the function is told which one it is."""
 
-    drills = frozenset(Phase)
+    drills = frozenset({Phase.INSTANTIATE, Phase.ACTIVATE})
     permissions: ClassVar[Permissions] = dict.fromkeys(
         Phase, ("lambda:InvokeFunction", "lambda:GetFunctionConfiguration", "lambda:GetFunctionConcurrency")
     )
@@ -76,6 +79,11 @@ class LambdaFunction(DRModule[LambdaFunctionParameters]):
     terminal_codes = frozenset({"RequestTooLargeException", "UnsupportedMediaTypeException", "RecursiveInvocationException"})
 
     _until: float | None = None  # when the calls of this resource must have ended
+
+    @classmethod
+    def not_undone(cls, raw: Mapping[str, object]) -> str:
+        """Nobody but the function knows what it did."""
+        return f"what {raw.get('FunctionName')} has done in the drill is known to it alone, and is left as it is"
 
     def preflight(self, parameters: LambdaFunctionParameters) -> Iterator[PreflightFinding]:
         """Whether the function is there and would run: its state, its time-out, its reserved concurrency."""

@@ -8,6 +8,8 @@ keeps them. CLEANUP never raises: it goes down to the manifest's numbers and no 
 masters. CLEANUP spreads the storage that is left over the nodes that are left. OpenSearch itself refuses a change for which the data would
 not fit.
 
+After a drill, CLEANUP gives the domain the nodes, volumes, subnets and Auto-Tune that it had.
+
 OpenSearch does not tell which Region serves. CLEANUP refuses (`LiveSide`) to make a domain smaller while the other Region has no Active
 domain of the same name that is larger, in whatever is lowered, than what would be left here. Where the names differ between the Regions,
 or the domain shall be small in both, `"Force": true` says so.
@@ -126,6 +128,10 @@ class OpenSearchService(DRModule[OpenSearchServiceParameters]):
     def guard(self, parameters: OpenSearchServiceParameters) -> None:
         """Refuse a domain that cannot become what the manifest asks for, and to shrink the live side."""
         domain, name = self._domain(parameters), parameters.domain
+        if self.is_undoing:
+            if not parameters.force:
+                self._refuse_live_side(parameters, domain)
+            return
         nodes, zones = self._nodes(parameters, domain), self._zones(parameters, domain)
         if nodes < zones:
             message = f"domain {name} cannot have {nodes} data nodes in {zones} zones"
@@ -178,6 +184,14 @@ class OpenSearchService(DRModule[OpenSearchServiceParameters]):
 
     def cleanup_status_check(self, parameters: OpenSearchServiceParameters) -> Status:
         """Done when the change is COMPLETED and the Active domain has no more than what was asked for."""
+        return self._observed(parameters)
+
+    def undo(self, parameters: OpenSearchServiceParameters) -> Handle:
+        """Give the domain its former configuration; the handle holds the id of the change."""
+        return self._change(parameters)
+
+    def undo_status_check(self, parameters: OpenSearchServiceParameters) -> Status:
+        """Done when the change is COMPLETED and the Active domain has its former configuration."""
         return self._observed(parameters)
 
     def _change(self, parameters: OpenSearchServiceParameters) -> Handle:
@@ -288,6 +302,9 @@ class OpenSearchService(DRModule[OpenSearchServiceParameters]):
 
     def _wanted(self, parameters: OpenSearchServiceParameters, domain: Domain) -> Iterator[tuple[str, dict[str, Any]]]:
         """The parts of the configuration that the manifest speaks of, each whole, as the domain shall have them."""
+        if self.is_undoing:
+            yield from self._former()
+            return
         masters, zones = self._masters(parameters, domain), self._zones(parameters, domain)
         cluster = {
             **domain.cluster,
@@ -309,6 +326,18 @@ class OpenSearchService(DRModule[OpenSearchServiceParameters]):
             yield "VPCOptions", {"SubnetIds": subnets, "SecurityGroupIds": list(domain.vpc.get("SecurityGroupIds", []))}
         if parameters.auto_tune is not None:
             yield "AutoTuneOptions", {"DesiredState": parameters.auto_tune}
+
+    def _former(self) -> Iterator[tuple[str, dict[str, Any]]]:
+        """The parts of the configuration as they were before the drill."""
+        before = self.before_drill
+        yield "ClusterConfig", dict(before["cluster"])
+        if before["ebs"].get("EBSEnabled"):
+            yield "EBSOptions", dict(before["ebs"])
+        if before["vpc"]:
+            groups = list(before["vpc"].get("SecurityGroupIds", []))
+            yield "VPCOptions", {"SubnetIds": list(before["vpc"]["SubnetIds"]), "SecurityGroupIds": groups}
+        if before["autoTune"].startswith(("ENABLE", "DISABLE")):
+            yield "AutoTuneOptions", {"DesiredState": "ENABLED" if before["autoTune"].startswith("ENABLE") else "DISABLED"}
 
     def _missing(self, parameters: OpenSearchServiceParameters, domain: Domain) -> Iterator[tuple[str, dict[str, Any]]]:
         """Those of the wanted parts that the domain does not have."""

@@ -14,7 +14,7 @@ CLEANUP writes the settings of the instance in the Region left behind to Cluster
 deletion protection off, and deletes the instance with a final snapshot; its automated backups stay. It does so only when the instance in
 the other Region is `available` and says by its tag that it was restored from this one: nothing else tells the old side from the live one.
 That question goes to the Region that serves now, in an unplanned run too; where it gets no answer, nothing is deleted. `"Force": true`
-deletes without asking. A drill deletes the drill's copy and nothing else.
+deletes without asking. After a drill, CLEANUP deletes the drill's copy with its backups, without a final snapshot, and nothing else.
 
 REPLICATE, in the Region where the replica is rebuilt, begins to copy the backups of the source Region's instance. A copy that runs
 already is left as it is, also where its key or its retention is not the manifest's.
@@ -36,7 +36,7 @@ import re
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
-from dr_core.phases import Mode, Phase
+from dr_core.phases import Phase
 from dr_modules import _sql_server
 from dr_modules._sql_server import Instance, SQLServerParameters
 from dr_modules._sql_server_base import SqlServerBase
@@ -51,7 +51,7 @@ _NO_SNAPSHOT = frozenset({"failed", "incompatible-restore", "incompatible-networ
 class SqlServer(SqlServerBase):
     """Instances of RDS for SQL Server."""
 
-    drills = frozenset({Phase.ACTIVATE, Phase.CLEANUP})
+    drills = frozenset({Phase.ACTIVATE})
     permissions: ClassVar[Permissions] = {
         Phase.ACTIVATE: (
             "rds:DescribeDBInstances",
@@ -171,6 +171,41 @@ class SqlServer(SqlServerBase):
             return Status.not_started(f"instance {instance.id} is {instance.status}, its settings are not stored")
         return self._readiness(parameters, instance)
 
+    # CLEANUP of a drill
+
+    def undo(self, parameters: SQLServerParameters) -> None:
+        """Switch deletion protection off, or if it is off delete the drill's copy."""
+        copy = self._copy_of_drill(parameters)
+        if copy is None or copy.status == "deleting" or copy.health.progress is Progress.IN_PROGRESS:
+            return  # the check says why, and asks for the next step when it is due
+        if copy.restored_from is None:
+            message = f"instance {copy.id} in {self.target.region} does not say that it was restored by ACTIVATE"
+            raise self.error("NotADrillCopy", f"{message}: look what it is, and skip this resource")
+        if copy.protected:
+            self.rds.modify_db_instance(DBInstanceIdentifier=copy.id, DeletionProtection=False, ApplyImmediately=True)
+            return
+        try:
+            self.rds.delete_db_instance(DBInstanceIdentifier=copy.id, DeleteAutomatedBackups=True, SkipFinalSnapshot=True)
+        except self.rds.exceptions.InvalidDBInstanceStateFault:
+            # Also the answer when somebody deletes it already.
+            if self.undo_status_check(parameters).progress is not Progress.IN_PROGRESS:
+                raise
+
+    def undo_status_check(self, parameters: SQLServerParameters) -> Status:
+        """Done when RDS answers DBInstanceNotFound for the drill's copy."""
+        copy = self._copy_of_drill(parameters)
+        if copy is None:
+            return Status.done(f"{self.target.region} has no instance {self.instance_id(parameters)} of the drill")
+        if copy.status == "deleting":
+            return Status.in_progress(f"instance {copy.id} is deleting")
+        if copy.health.progress is Progress.IN_PROGRESS:
+            return copy.health
+        return Status.next_step(f"instance {copy.id} is {copy.status}, deletion protection is {'on' if copy.protected else 'off'}")
+
+    def _copy_of_drill(self, parameters: SQLServerParameters) -> Instance | None:
+        """The copy, None where it is gone; one that was there before the drill is not the drill's."""
+        return self.instance(parameters) if self.before_drill["instance"] is None else None
+
     # REPLICATE
 
     def replicate(self, parameters: SQLServerParameters) -> None:
@@ -199,9 +234,7 @@ class SqlServer(SqlServerBase):
         return Status.done(detail) if backup.status == "replicating" else Status.in_progress(detail)
 
     def _to_store(self, parameters: SQLServerParameters, instance: Instance) -> str | None:
-        """What the settings' parameter must be given, None when it is right. A drill's copy leaves production's settings alone."""
-        if self.run.mode is Mode.DRILL:
-            return None
+        """What the settings' parameter must be given, None when it is right."""
         stored, wanted = self.stored(parameters), instance.config.request
         try:
             known = json.loads(stored) if stored is not None else {}

@@ -195,6 +195,38 @@ class Call(_Part):
     error_message: str | None
 
 
+class Changed(_Part):
+    """So many calls of one action that changed something in an account and Region."""
+
+    account: str
+    region: str
+    action: str
+    times: int
+
+
+class LeftOut(_Part):
+    """A resource that the drill did not run or take back, and why."""
+
+    resource_id: str
+    resource_name: str
+    module: str
+    why: str
+
+
+class Drill(_Part):
+    """What a drill changed, by the journal of its calls, and what it left out.
+
+    `production_untouched`: each call that changed something was made in the Region of the drill, and named nothing that spans Regions.
+    `beyond`: the calls that did not keep to that. `functions`: calls of functions of your own, of which the journal shows no more.
+    """
+
+    production_untouched: bool
+    changed: tuple[Changed, ...]
+    beyond: tuple[Changed, ...]
+    functions: int
+    left_out: tuple[LeftOut, ...]
+
+
 class Happened(_Part):
     """An event of the timeline."""
 
@@ -229,6 +261,7 @@ class Report(_Part):
     request: Request
     approval: Approval | None
     layer_approvals: tuple[Approval, ...] = ()
+    drill: Drill | None = Field(None, description="of an execution in mode drill")
     recovery: Recovery
     data_loss: tuple[DataLoss, ...]
     time: TimeSplit

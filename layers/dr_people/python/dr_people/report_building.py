@@ -1,5 +1,6 @@
 """The recovery report of an execution, made from what the table says of it."""
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
@@ -8,6 +9,7 @@ from typing import Any
 
 from dr_core import records
 from dr_core.calls import is_reading
+from dr_core.phases import Mode
 from dr_core.records import Execution, State
 from dr_core.reports import read_reports, verdict
 from dr_core.state import Listed, Table
@@ -16,11 +18,14 @@ from dr_people.report import (
     Approval,
     Ballot,
     Call,
+    Changed,
     CriticalStep,
     DataLoss,
+    Drill,
     Failed,
     Happened,
     Layer,
+    LeftOut,
     PastRun,
     Recovery,
     Report,
@@ -86,6 +91,7 @@ def build(snapshot: Snapshot, journal: Journal, past: Sequence[PastRun]) -> Repo
         request=_request(snapshot),
         approval=next((_approval(one) for one in snapshot.approvals if not one.layer), None),
         layer_approvals=tuple(_approval(one) for one in snapshot.approvals if one.layer),
+        drill=_drill(snapshot, journal) if execution.mode is Mode.DRILL else None,
         recovery=recovery,
         data_loss=losses,
         time=_split(path, execution.started_at, as_of),
@@ -128,6 +134,36 @@ def _calls(journal: Journal, names: Mapping[str, str]) -> Iterator[Call]:
             error_code=call.get("error_code"),
             error_message=call.get("error_message"),
         )
+
+
+def _drill(snapshot: Snapshot, journal: Journal) -> Drill:
+    target = snapshot.execution.target_region
+    accounts = {one.id: one.account for one in snapshot.resources}
+    made: Counter[tuple[str, str, str, bool]] = Counter()
+    for resource_id, _, calls in journal:
+        for call in calls:
+            if not is_reading(call["action"].partition(":")[2]):
+                made[accounts.get(resource_id, ""), call["region"], call["action"], _is_beyond(call, target)] += 1
+    changed, beyond = (
+        tuple(Changed(account=account, region=region, action=action, times=times) for (account, region, action, out), times in rows)
+        for rows in (sorted(made.items()), [one for one in sorted(made.items()) if one[0][3]])
+    )
+    return Drill(
+        production_untouched=not beyond,
+        changed=changed,
+        beyond=beyond,
+        functions=sum(one.times for one in changed if one.action == "lambda:InvokeFunction"),
+        left_out=tuple(
+            LeftOut(resource_id=one.id, resource_name=one.name, module=one.module, why=one.detail)
+            for one in snapshot.resources
+            if one.status is records.ResourceStatus.SKIPPED
+        ),
+    )
+
+
+def _is_beyond(call: Mapping[str, Any], target: str) -> bool:
+    """Whether a call changes more than the Region of the drill: made in another one, or of what AWS calls global."""
+    return call["region"] != target or any(name.startswith("Global") for name in call.get("parameters", {}))
 
 
 def _request(snapshot: Snapshot) -> Request:

@@ -34,7 +34,7 @@ def as_markdown(report: Report) -> str:
 
 def _words(report: Report) -> dict[str, object]:
     return {
-        "title": f"Recovery report: {report.request.phase} of {report.request.application}",
+        "title": f"{'Drill report' if report.drill else 'Recovery report'}: {report.request.phase} of {report.request.application}",
         "report": report,
         "length": _length,
         "moment": lambda at: moment(at) if at else _ABSENT,
