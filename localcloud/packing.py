@@ -62,7 +62,8 @@ def _zip(directory: Path, archive: Path) -> None:
     with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as packed:
         for path in files(directory):
             entry = zipfile.ZipInfo(str(path.relative_to(directory)), _ZIP_TIME)
-            entry.external_attr = (path.stat().st_mode & 0o777 | 0o444) << 16
+            # Of the mode what git knows of it: the rest is the umask of who made the clone.
+            entry.external_attr = (0o755 if path.stat().st_mode & 0o100 else 0o644) << 16
             entry.compress_type = zipfile.ZIP_DEFLATED
             packed.writestr(entry, path.read_bytes())
 
