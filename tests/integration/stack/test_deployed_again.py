@@ -1,6 +1,7 @@
 """Each template deployed once more, as it is: nothing changes, nothing is made anew."""
 
 import compileall
+import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,8 +13,8 @@ from botocore.exceptions import ClientError
 from localcloud.cloud import CONTROL_ACCOUNT, PRIMARY_REGION, REPOSITORY, STANDBY_REGION, WORKLOAD_ACCOUNT, LocalCloud
 from localcloud.deployment import STACK_NAME, TARGET_ROLE_STACK_NAME, stack_outputs
 from localcloud.installation import EXTERNAL_ID, allow, stack_parameters
+from tests.support import sam_cli
 from tests.support.copied_source import copied_source
-from tests.support.sam_cli import build_and_deploy
 
 # A cloud of its own: the stack is deployed as an operator does it, and not as the other tests do.
 pytestmark = pytest.mark.xdist_group("deployed-again")
@@ -50,7 +51,10 @@ def clone(directory: Path) -> Path:
 @pytest.fixture(scope="module")
 def outputs(cloud: LocalCloud, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     """Those of the stack, deployed from one clone; the accounts' stacks are there too."""
-    build_and_deploy(cloud, clone(tmp_path_factory.mktemp("first-clone")), stack_parameters(cloud))
+    source = clone(tmp_path_factory.mktemp("first-clone"))
+    sam_cli.build(source)
+    sam_cli.pack(source)
+    sam_cli.deploy(cloud, source, stack_parameters(cloud))
     found = stack_outputs(cloud)
     allow(cloud, found)
     return found
@@ -79,7 +83,14 @@ def test_the_orchestrator_built_and_deployed_again_from_another_clone_is_the_sam
     before = present()
     again = clone(tmp_path / "second-clone")
     assert compileall.compile_dir(again / "layers", quiet=1), "what Python leaves beside the code once drctl has run there"
-    said = build_and_deploy(cloud, again, stack_parameters(cloud))
+    for path in again.rglob("*.py"):
+        path.chmod(0o664)  # a clone of somebody whose group may write
+    sam_cli.build(again)
+    template = again / ".aws-sam" / "build" / "template.yaml"
+    layers = [template.parent / path for path in re.findall(r"ContentUri: (\S+)", template.read_text())]
+    assert len(layers) == 6 and not [found for layer in layers for found in layer.rglob("__pycache__")]
+    sam_cli.pack(again)
+    said = sam_cli.deploy(cloud, again, stack_parameters(cloud))
     assert f"No changes to deploy. Stack {STACK_NAME} is up to date" in said
     assert present() == before
 
