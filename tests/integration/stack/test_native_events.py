@@ -86,6 +86,7 @@ def test_what_aws_says_is_looked_into_at_once(operator: Operator, application: s
     assert resource.next_at is not None and noticed < resource.next_at, f"it took {took:.1f} s: its poll was due by then"
 
 
+@pytest.mark.failure("AWS's own event on a change is lost, or tells of something else")
 @pytest.mark.usefixtures("_rare_polls")
 def test_without_a_word_of_aws_the_poll_sees_it(operator: Operator, application: str) -> None:
     events = operator.cloud.client("events", STANDBY_REGION, WORKLOAD_ACCOUNT)

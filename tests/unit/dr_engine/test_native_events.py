@@ -101,6 +101,7 @@ def test_what_an_event_is_about_is_checked_now_and_nothing_else(cloud: Cloud, de
     assert executions(cloud) == before
 
 
+@pytest.mark.failure("AWS's own event on a change is lost, or tells of something else")
 @pytest.mark.parametrize(
     "changes",
     [
@@ -196,6 +197,7 @@ FORGED = st.fixed_dictionaries(
 )
 
 
+@pytest.mark.failure("AWS's own event on a change is lost, or tells of something else")
 @settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 @given(events=st.lists(FORGED, min_size=1, max_size=12))
 def test_no_event_moves_anything(monkeypatch: pytest.MonkeyPatch, events: list[dict[str, Any]]) -> None:
