@@ -147,10 +147,10 @@ def test_no_call_is_sent_when_the_lease_is_about_to_end(cloud: Cloud, left: floa
     assert where.client("ssm").describe_parameters()["Parameters"] == [], "afterwards calls are sent again"
 
 
-@pytest.mark.parametrize("until", [None, in_seconds(600)])
-def test_until_then_calls_are_sent(cloud: Cloud, until: datetime | None) -> None:
+@pytest.mark.parametrize("left", [None, 600.0])
+def test_until_then_calls_are_sent(cloud: Cloud, left: float | None) -> None:
     where = opened()
-    with acting_until(until):
+    with acting_until(None if left is None else in_seconds(left)):
         put(where)
     assert where.client("ssm").get_parameter(Name="/lamp")["Parameter"]["Value"] == "on"
 

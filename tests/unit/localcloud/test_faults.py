@@ -105,16 +105,27 @@ class Bench:
 
     def __init__(self, injection: FaultInjection, url: str, journal: list[Passing], carried_out: list[str]) -> None:
         self.injection, self.url, self.journal, self.carried_out = injection, url, journal, carried_out
+        self.handled = 0
+
+    async def rest(self) -> None:
+        """Return when all that came has been handled; it goes on when its caller waits no longer."""
+        async with asyncio.timeout(60):
+            while self.handled < len(self.journal):
+                await asyncio.sleep(0.02)
 
     async def ask(self, service: str, operation: str, /, **parameters: Any) -> Any:
         """Call an operation once, without retries."""
+        return await self.ask_within(60, service, operation, **parameters)
+
+    async def ask_within(self, seconds: float, service: str, operation: str, /, **parameters: Any) -> Any:
+        """Call an operation once, and wait so long for its answer."""
         made: Any = boto3.client(
             service,  # type: ignore[call-overload]
             region_name="us-west-2",
             endpoint_url=self.url,
             aws_access_key_id="111111111111",
             aws_secret_access_key="test",
-            config=Config(retries={"total_max_attempts": 1}, read_timeout=1),
+            config=Config(retries={"total_max_attempts": 1}, read_timeout=seconds),
         )
         return await asyncio.to_thread(getattr(made, operation), **parameters)
 
@@ -146,7 +157,10 @@ async def bench(*given: Fault) -> AsyncIterator[Bench]:
 
         passing = Passing(asked, body, request)
         journal.append(passing)
-        return await injection(passing, onward)
+        try:
+            return await injection(passing, onward)
+        finally:
+            made.handled += 1
 
     app = web.Application()
     app.router.add_route("*", "/{path:.*}", handle)
@@ -244,8 +258,8 @@ def test_a_connection_that_is_cut_or_late(fault: Fault, seen: type[Exception] | 
                 await made.ask("ecs", "update_service", service="s")
             else:
                 with pytest.raises(seen):
-                    await made.ask("ecs", "update_service", service="s")
-            await asyncio.sleep(0.8 if seen is ReadTimeoutError else 0)
+                    await made.ask_within(1 if seen is ReadTimeoutError else 60, "ecs", "update_service", service="s")
+            await made.rest()
             assert made.carried_out == carried_out
             assert made.journal[0].unanswered is unanswered
 
