@@ -32,19 +32,25 @@ class Approver:
         self._links: dict[tuple[str, int], str] = {}
 
     def link(self, execution_id: str, timeout_seconds: float = 60.0, layer: int = 0) -> str:
-        """The link in the request for `execution_id`, or in that before its `layer`. Raises NoRequestError when none comes in time."""
+        """The newest link in the requests for `execution_id`, or in those before its `layer`; waits for the first one.
+
+        Raises NoRequestError when none comes in time.
+        """
         deadline = time.monotonic() + timeout_seconds
-        while (execution_id, layer) not in self._links:
-            if time.monotonic() > deadline:
+        while True:
+            asked = (execution_id, layer) in self._links
+            answer = self._sqs.receive_message(QueueUrl=self._queue, WaitTimeSeconds=0 if asked else 1, MaxNumberOfMessages=10)
+            messages = answer.get("Messages", [])
+            if asked and not messages:
+                return self._links[execution_id, layer]
+            if not asked and time.monotonic() > deadline:
                 raise NoRequestError(f"no request for approval of {execution_id} within {timeout_seconds:.0f} s")
-            answer = self._sqs.receive_message(QueueUrl=self._queue, WaitTimeSeconds=1, MaxNumberOfMessages=10)
-            for message in answer.get("Messages", []):
+            for message in messages:
                 text = json.loads(message["Body"])["Message"]
                 if found := re.search(r"Execution:\s+(\S+)", text):
                     before = _LAYER.search(text)
                     self._links[found[1], int(before[1]) if before else 0] = _LINK.findall(text)[-1]
                 self._sqs.delete_message(QueueUrl=self._queue, ReceiptHandle=message["ReceiptHandle"])
-        return self._links[execution_id, layer]
 
     def decide(self, link: str, decision: str, reason: str = "") -> httpx.Response:
         """Open the link, then submit the page's form with `decision` (approve or reject); the page itself where it has no form."""
