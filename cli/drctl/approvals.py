@@ -11,7 +11,7 @@ from rich.text import Text
 from dr_core.approval_rules import approvals_of
 from dr_core.links import rotated
 from dr_core.records import Approval, Execution, ExecutionStatus
-from dr_people.approval_context import load_context
+from dr_people.approval_context import load_request
 from dr_people.approval_views import whole_text
 from dr_people.wording import between, plain
 from drctl import document, view
@@ -91,9 +91,10 @@ def show(context: typer.Context, execution_id: ExecutionId, output: OutputOption
     """
     cloud = cloud_of(context)
     execution = accepted(cloud, execution_id).execution
-    approval, seen = cloud.table.approval(execution_id), load_context(cloud.table, execution_id)
-    if approval is None or seen is None:
+    request = load_request(cloud.table, execution_id)
+    if request is None:
         raise WrongUseError(f"execution {execution_id} needs no approval: it is a dry run", f"{cloud.command} status {execution_id}")
+    seen, approval = request
     if output is Output.JSON:
         resources, reports = cloud.table.resources(execution_id), cloud.table.preflights(execution_id)
         typer.echo(json.dumps(document.of_request(execution, approval, resources, reports, seen), indent=2))

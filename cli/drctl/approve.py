@@ -7,7 +7,7 @@ from rich.text import Text
 
 from dr_core.approvals import link_for
 from dr_core.state import Refusal
-from dr_people.approval_context import load_context
+from dr_people.approval_context import load_request
 from dr_people.wording import plain
 from drctl import page, signed, view
 from drctl.cloud import Cloud, cloud_of
@@ -106,10 +106,10 @@ def _vote(cloud: Cloud, decision: Literal["approve", "reject"], execution_id: st
 
     `break_glass` has no other way: raises WrongUseError then.
     """
-    found = cloud.load(execution_id)
-    approval, seen = cloud.table.approval(execution_id), load_context(cloud.table, execution_id)
-    if isinstance(found, Refusal) or approval is None or seen is None:
+    found, request = cloud.load(execution_id), load_request(cloud.table, execution_id)
+    if isinstance(found, Refusal) or request is None:
         raise _nothing_to_decide(cloud, execution_id)
+    seen, approval = request
     shown = {"manifestSha256": approval.manifest_sha256, **({"planSha256": approval.plan_sha256} if approval.plan_sha256 else {})}
     vote = {"executionId": execution_id, "decision": decision, "reason": reason, "breakGlass": break_glass, **shown}
     sent = signed.send(cloud, "Vote Requested", vote)

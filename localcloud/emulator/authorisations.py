@@ -79,6 +79,12 @@ def _authorise(asked: dict[str, Any]) -> dict[str, str]:
     return {}
 
 
+def trusts(role: Any, service: str) -> bool:
+    """Whether a role's trust policy names the service."""
+    trust = role["AssumeRolePolicyDocument"]
+    return service in json.dumps(trust if isinstance(trust, dict) else json.loads(trust))
+
+
 def role_may(principal: str, account: str, role: str, action: str, resource: str, region: str) -> bool:
     """Whether a role's policies and its boundary let a session of it do something; noted like every authorisation."""
     policies = _OwnPolicies(iam_evaluator._gather_role_policies(role, account))

@@ -15,6 +15,7 @@ import logging
 from collections.abc import Mapping
 from typing import Any, Final
 
+import authorisations  # beside this file
 from ministack.core import iam_evaluator as evaluator
 from ministack.core.arn import ArnParseError, parse_arn
 from ministack.core.responses import get_account_id, get_region, request_scope
@@ -66,8 +67,7 @@ def _refusal(
     role = iam._roles.get_scoped(account, None, role_name) if owner == f"arn:aws:iam::{account}" else None
     if role is None:
         return "the target has no role of its account"
-    trust = role["AssumeRolePolicyDocument"]
-    if service not in json.dumps(trust if isinstance(trust, dict) else json.loads(trust)):
+    if not authorisations.trusts(role, service):
         return f"its role does not trust {service}"
     asked = evaluator.EvalContext(
         principal_arn=f"arn:aws:sts::{account}:assumed-role/{role_name}/events",

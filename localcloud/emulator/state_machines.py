@@ -4,7 +4,6 @@ Asked for, as on AWS: the role, its trust in Step Functions, and `lambda:InvokeF
 with Lambda.AWSLambdaException, also one that waits for a token. Checked against ministack 1.5.33.
 """
 
-import json
 from collections.abc import Mapping
 from contextvars import ContextVar
 from typing import Any, Final
@@ -54,8 +53,7 @@ def _refusal(function_arn: str) -> str:
     role = iam._roles.get_scoped(account, None, name)
     if role is None:
         return f"the state machine's role {_role.get()} does not exist"
-    trust = role["AssumeRolePolicyDocument"]
-    if _SERVICE not in json.dumps(trust if isinstance(trust, dict) else json.loads(trust)):
+    if not authorisations.trusts(role, _SERVICE):
         return f"the state machine's role {_role.get()} does not trust {_SERVICE}"
     who = f"arn:aws:sts::{account}:assumed-role/{name}/states"
     if authorisations.role_may(who, account, name, _ACTION, function_arn, get_region()):

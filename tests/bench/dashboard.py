@@ -15,7 +15,6 @@ import json
 import math
 import os
 import platform
-import re
 import sys
 import time
 from collections import Counter
@@ -39,6 +38,7 @@ from localcloud import performance_page
 from localcloud.cloud import CONTROL_ACCOUNT, REPOSITORY, STANDBY_REGION, LocalCloud
 from localcloud.deployment import STACK_NAME
 from localcloud.installation import install
+from tests.bench.invocations import REPORT
 from tests.support.control_plane import a_layer, a_resource, an_approval, an_execution
 
 FUNCTION: Final = f"{STACK_NAME}-show-dashboard"
@@ -169,7 +169,7 @@ def _processor_milliseconds() -> float:
 def _reported(cloud: LocalCloud, began: int) -> float:
     """The duration in the REPORT line of the only invocation since that millisecond."""
     written = cloud.client("logs").filter_log_events(logGroupName=f"/aws/lambda/{FUNCTION}", startTime=began)["events"]
-    (duration,) = [found[1] for one in written if (found := re.search(r"^REPORT .*\tDuration: ([\d.]+) ms", one["message"]))]
+    (duration,) = [found[1] for one in written if (found := REPORT.match(one["message"]))]
     return float(duration)
 
 

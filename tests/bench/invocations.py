@@ -5,7 +5,7 @@ from typing import Final
 
 from localcloud.cloud import LocalCloud
 
-_REPORT: Final = re.compile(r"REPORT RequestId: \S+\tDuration: ([0-9.]+) ms")
+REPORT: Final = re.compile(r"REPORT RequestId: \S+\tDuration: ([0-9.]+) ms")
 
 
 def invocations(cloud: LocalCloud, stack: str, since: float) -> tuple[int, float]:
@@ -15,5 +15,5 @@ def invocations(cloud: LocalCloud, stack: str, since: float) -> tuple[int, float
     for groups in logs.get_paginator("describe_log_groups").paginate(logGroupNamePrefix=f"/aws/lambda/{stack}-"):
         for group in groups["logGroups"]:
             for page in logs.get_paginator("filter_log_events").paginate(logGroupName=group["logGroupName"], startTime=int(since * 1000)):
-                durations += [float(found[1]) for event in page["events"] if (found := _REPORT.match(event["message"]))]
+                durations += [float(found[1]) for event in page["events"] if (found := REPORT.match(event["message"]))]
     return len(durations), sum(durations) / 1000

@@ -20,11 +20,12 @@ from dr_core.items import MomentAttribute
 from dr_core.observability import utc_now
 from dr_core.records import ApprovalStatus, Execution, ExecutionStatus, State
 from dr_core.state import Refusal, Table
-from localcloud import mails, repeats
+from localcloud import applications, mails, repeats
 from localcloud.approver import Approver
 from localcloud.cloud import STANDBY_REGION, LocalCloud
 from localcloud.deployment import STACK_NAME
 from localcloud.gauges import queues
+from localcloud.installation import install, publish
 from localcloud.journal import Entry, read
 
 T = TypeVar("T")
@@ -43,6 +44,19 @@ def _just_decided(state: State) -> bool:
 def drctl(*arguments: str) -> "subprocess.CompletedProcess[str]":
     """Give a command, as an operator does."""
     return subprocess.run([str(Path(sys.executable).with_name("drctl")), *arguments], capture_output=True, text=True, check=False)
+
+
+@contextmanager
+def at_work_on(directory: Path, application: str) -> Iterator["Operator"]:
+    """Somebody who works with the deployed stack on a cloud of its own, in which the application runs in the primary Region."""
+    cloud = LocalCloud.start(directory, time_scale=0.02, die_with_parent=True)
+    try:
+        outputs = install(cloud)
+        applications.load(application).create(cloud)
+        publish(cloud, application)
+        yield Operator(cloud, outputs)
+    finally:
+        cloud.stop()
 
 
 class Operator:

@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,10 +9,9 @@ import pytest
 from dr_core.phases import Mode, Phase
 from dr_core.records import Execution, ExecutionStatus, ResourceStatus
 from localcloud import applications
-from localcloud.cloud import CONTROL_ACCOUNT, PRIMARY_REGION, REPOSITORY, STANDBY_REGION, WORKLOAD_ACCOUNT, LocalCloud
-from localcloud.installation import install, publish
+from localcloud.cloud import CONTROL_ACCOUNT, PRIMARY_REGION, REPOSITORY, STANDBY_REGION, WORKLOAD_ACCOUNT
 from localcloud.journal import Entry
-from tests.integration.stack.operator import Operator, drctl
+from tests.integration.stack.operator import Operator, at_work_on, drctl
 
 # A cloud of its own: the system must stand as it was made, and the other tests take it to the other Region.
 pytestmark = pytest.mark.xdist_group("drill")
@@ -26,14 +24,8 @@ NEVER = "cron(0 3 1 1 ? 2099)"
 @pytest.fixture(scope="module")
 def operator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Operator]:
     """Somebody who works with the deployed stack; the ERP system runs in the primary Region."""
-    cloud = LocalCloud.start(Path(tmp_path_factory.mktemp("drill")), time_scale=0.02, die_with_parent=True)
-    try:
-        outputs = install(cloud)
-        applications.load(ERP).create(cloud)
-        publish(cloud, ERP)
-        yield Operator(cloud, outputs)
-    finally:
-        cloud.stop()
+    with at_work_on(tmp_path_factory.mktemp("drill"), ERP) as started:
+        yield started
 
 
 def schedule(operator: Operator, instantiate_at: str) -> None:

@@ -3,17 +3,15 @@
 import json
 import re
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 from botocore.exceptions import ConnectionClosedError
 
 from dr_core.records import ExecutionStatus, ResourceStatus
 from localcloud import applications
-from localcloud.cloud import CONTROL_ACCOUNT, PRIMARY_REGION, REPOSITORY, STANDBY_REGION, WORKLOAD_ACCOUNT, LocalCloud
+from localcloud.cloud import CONTROL_ACCOUNT, PRIMARY_REGION, REPOSITORY, STANDBY_REGION, WORKLOAD_ACCOUNT
 from localcloud.faults import Effect, Fault
-from localcloud.installation import install, publish
-from tests.integration.stack.operator import Operator
+from tests.integration.stack.operator import Operator, at_work_on
 
 # A cloud of its own: a Region that the other tests of this directory use is not to be dark.
 pytestmark = pytest.mark.xdist_group("source-dark")
@@ -32,14 +30,8 @@ OWN_CHANGES = re.compile(
 @pytest.fixture(scope="module")
 def operator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Operator]:
     """Somebody who works with the control plane in the standby Region; the ERP system, with all modules, serves from the other one."""
-    cloud = LocalCloud.start(Path(tmp_path_factory.mktemp("source-dark")), time_scale=0.02, die_with_parent=True)
-    try:
-        outputs = install(cloud)
-        applications.load(ERP).create(cloud)
-        publish(cloud, ERP)
-        yield Operator(cloud, outputs)
-    finally:
-        cloud.stop()
+    with at_work_on(tmp_path_factory.mktemp("source-dark"), ERP) as started:
+        yield started
 
 
 def with_optional_dns() -> bytes:

@@ -12,7 +12,7 @@ from dr_core.application import Events
 from dr_core.events import Incoming
 from dr_core.moves import about
 from dr_core.notes import BeingSentError, Notes
-from dr_core.records import ApprovalStatus, Approver, Ballot, DetailType, Event, ExecutionStatus, Move
+from dr_core.records import Approval, ApprovalStatus, Approver, Ballot, DetailType, Event, ExecutionStatus, Move
 from dr_people import notifications
 from dr_people.channels import SlackChannel
 from dr_people.notifications import MOST_IN_A_MINUTE, Notice, notify
@@ -135,6 +135,19 @@ def test_who_has_not_decided_is_reminded(cloud: Cloud) -> None:
     assert "75 % of the time to decide are over, expires at 2031-03-01 12:30:00" in channel.said[0][0].text
 
 
+def reminded(cloud: Cloud, workspace: Workspace, approval: Approval, share: int) -> str:
+    """What Slack is told when people are reminded of the approval after `share` percent of their time."""
+    assert cloud.table.create(an_execution(), [a_layer()], [a_resource()], approval, T0)
+    fields = {"share": share, "expiresAt": "2031-03-01T12:30:00.000Z", "escalated": share >= 50}
+    assert cloud.table.commit(an_execution(), Move((), (Event(DetailType.APPROVAL_REMINDER, fields),)), T0)
+    client = WebClient(token=TOKEN, base_url=workspace.url)
+    (reminder,) = announced(cloud, ID, "Approval Reminder")
+    slack = SlackChannel(lambda: client, CHANNEL)
+    notify(cloud.table, Incoming.model_validate_json(reminder), lambda _: ("all", [slack]), cloud.clock)
+    (posted,) = workspace.messages.values()
+    return str(posted["text"])
+
+
 @pytest.mark.parametrize(
     ("share", "votes", "mentions"),
     [
@@ -150,28 +163,12 @@ def test_slack_mentions_who_is_to_decide_and_has_not(
     approvers = Approver("ann", slack_user_id="U0ANN"), Approver("bob", slack_user_id="U0BOB"), Approver("cid", "cid@example.com"), eve
     voted = tuple(Ballot(True, one, "slack", "U0", "", T0) for one in votes)
     approval = an_approval(approvers=approvers, votes=voted, quorum=2)
-    assert cloud.table.create(an_execution(), [a_layer()], [a_resource()], approval, T0)
-    fields = {"share": share, "expiresAt": "2031-03-01T12:30:00.000Z", "escalated": share >= 50}
-    assert cloud.table.commit(an_execution(), Move((), (Event(DetailType.APPROVAL_REMINDER, fields),)), T0)
-    client = WebClient(token=TOKEN, base_url=workspace.url)
-    (reminder,) = announced(cloud, ID, "Approval Reminder")
-    slack = SlackChannel(lambda: client, CHANNEL)
-    notify(cloud.table, Incoming.model_validate_json(reminder), lambda _: ("all", [slack]), cloud.clock)
-    (posted,) = workspace.messages.values()
-    assert posted["text"].splitlines()[-1].split() == mentions
+    assert reminded(cloud, workspace, approval, share).splitlines()[-1].split() == mentions
 
 
 def test_a_reminder_that_comes_after_the_decision_mentions_nobody(cloud: Cloud, workspace: Workspace) -> None:
     approval = an_approval(approvers=(Approver("ann", slack_user_id="U0ANN"),), status=ApprovalStatus.APPROVED)
-    assert cloud.table.create(an_execution(), [a_layer()], [a_resource()], approval, T0)
-    fields = {"share": 25, "expiresAt": "2031-03-01T12:30:00.000Z", "escalated": False}
-    assert cloud.table.commit(an_execution(), Move((), (Event(DetailType.APPROVAL_REMINDER, fields),)), T0)
-    client = WebClient(token=TOKEN, base_url=workspace.url)
-    (reminder,) = announced(cloud, ID, "Approval Reminder")
-    slack = SlackChannel(lambda: client, CHANNEL)
-    notify(cloud.table, Incoming.model_validate_json(reminder), lambda _: ("all", [slack]), cloud.clock)
-    (posted,) = workspace.messages.values()
-    assert "<@" not in posted["text"]
+    assert "<@" not in reminded(cloud, workspace, approval, 25)
 
 
 def test_the_next_minute_has_room_again(cloud: Cloud) -> None:

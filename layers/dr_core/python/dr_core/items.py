@@ -70,28 +70,16 @@ class FailureAttribute(Attribute[Failure]):
         return Failure(raw["code"], ErrorClass(raw["class"]), raw["message"], raw["requestId"])
 
 
-class StepsAttribute(Attribute[tuple[float, ...]]):
-    """Seconds, as a JSON list."""
+class SecondsAttribute(Attribute[tuple[Any, ...]]):
+    """Seconds, of one run or of several, as a JSON list of numbers or of such lists."""
 
     attr_type = STRING
 
-    def serialize(self, value: tuple[float, ...]) -> str:
+    def serialize(self, value: tuple[Any, ...]) -> str:
         return json.dumps(value)
 
-    def deserialize(self, value: str) -> tuple[float, ...]:
-        return tuple(json.loads(value))
-
-
-class RunsAttribute(Attribute[tuple[tuple[float, ...], ...]]):
-    """Seconds of several runs, as a JSON list of lists."""
-
-    attr_type = STRING
-
-    def serialize(self, value: tuple[tuple[float, ...], ...]) -> str:
-        return json.dumps(value)
-
-    def deserialize(self, value: str) -> tuple[tuple[float, ...], ...]:
-        return tuple(map(tuple, json.loads(value)))
+    def deserialize(self, value: str) -> tuple[Any, ...]:
+        return tuple(tuple(one) if isinstance(one, list) else one for one in json.loads(value))
 
 
 class NamesAttribute(UnicodeSetAttribute):
@@ -267,8 +255,8 @@ class ResourceItem(DueItem):
     stalled_at = MomentAttribute(null=True)
     stalled_sweeps = NumberAttribute(null=True)
     peers = NumberAttribute(default=1)
-    taken = StepsAttribute(default=())
-    known = RunsAttribute(default=())
+    taken = SecondsAttribute(default=())
+    known = SecondsAttribute(default=())
     undoes = UnicodeAttribute(null=True)
 
 

@@ -12,7 +12,7 @@ from dr_core.events import ExecutionRequested
 from dr_core.phases import Mode, Phase
 from dr_core.records import ExecutionStatus, Layer, LayerStatus, Resource, ResourceStatus
 from dr_core.state import Listed, Table
-from dr_engine.plan import Modules, Plan
+from dr_engine.plan import Modules, Plan, as_stored, resource_id
 
 # The newest executions of an application among which is looked: more than half a year of two scheduled preflights a day.
 _LOOKED_AT = 400
@@ -78,7 +78,7 @@ def undoing(table: Table, request: ExecutionRequested, modules: Modules) -> tupl
         for _, together in groupby(reversed(acted), key=lambda one: one.layer):
             number = len(layers) + 1
             parts = [part for one in sorted(together, key=lambda one: one.id) for part in _parts(one, modules)]
-            resources += [replace(part, id=f"{number:04d}-{position:03d}", layer=number) for position, part in enumerate(parts, start=1)]
+            resources += [replace(part, id=resource_id(number, position), layer=number) for position, part in enumerate(parts, start=1)]
             layers.append(Layer(number, LayerStatus.PENDING, 0, len(parts)))
     if not layers:
         what = f"no drill of {request.application} in {request.target_region} has left anything to take back"
@@ -116,20 +116,16 @@ def _parts(acted: Resource, modules: Modules) -> Iterator[Resource]:
     )
     if taken_back:
         chosen = [targets[position] for position in taken_back]
-        yield replace(new, parameters=_text(chosen), undoes=_text([before[position] for position in taken_back]))
+        yield replace(new, parameters=as_stored(chosen), undoes=as_stored([before[position] for position in taken_back]))
     if len(taken_back) < len(targets):
         left = [one for one, reason in zip(targets, reasons, strict=True) if reason]
         why = "; ".join(dict.fromkeys(reason for reason in reasons if reason))
-        yield replace(new, parameters=_text(left), status=ResourceStatus.SKIPPED, detail=why)
+        yield replace(new, parameters=as_stored(left), status=ResourceStatus.SKIPPED, detail=why)
 
 
 def _digest(resources: Sequence[Resource]) -> str:
     told = [[one.layer, one.name, one.module, one.account, one.parameters, one.undoes, one.detail] for one in resources]
-    return hashlib.sha256(_text(told).encode()).hexdigest()
-
-
-def _text(value: object) -> str:
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+    return hashlib.sha256(as_stored(told).encode()).hexdigest()
 
 
 def _refused(key: str, what: str, remedy: str) -> InvalidInputError:

@@ -123,7 +123,7 @@ def plan(
             found += [_with_source(each, resource.parameters) for each in (within(account, parameters) if within else ())]
             problems += [problem(file, str(layer.number), shown(resource.name), each) for each in found]
             if not problems:
-                identity = f"{layer.number:04d}-{position:03d}"
+                identity = resource_id(layer.number, position)
                 planned = _record(identity, layer.number, resource, account, parameters, phase, modules[resource.action])
                 left_out = drill and phase not in modules[resource.action].drills
                 resources.append(
@@ -248,6 +248,16 @@ def _with_source(finding: Finding, parameters: object) -> Finding:
     return Finding(finding.path, finding.message, f"{finding.remedy}; {source}" if finding.remedy else source)
 
 
+def resource_id(layer: int, position: int) -> str:
+    """The id of a layer's resource, both counted from 1."""
+    return f"{layer:04d}-{position:03d}"
+
+
+def as_stored(parameters: object) -> str:
+    """Parameters as a record holds them."""
+    return json.dumps(parameters, ensure_ascii=False, separators=(",", ":"))
+
+
 def _record(
     identity: str, layer: int, resource: Resource, account: str, parameters: object, phase: Phase, module: type[DRModule[Any]]
 ) -> ResourceRecord:
@@ -257,7 +267,7 @@ def _record(
         name=resource.name,
         module=resource.action,
         account=account,
-        parameters=json.dumps(parameters, ensure_ascii=False, separators=(",", ":")),
+        parameters=as_stored(parameters),
         status=ResourceStatus.PENDING,
         attempt=0,
         check_no=0,

@@ -317,10 +317,7 @@ class DRModule(ABC, Generic[P]):
 
     def act(self, due: Mapping[int, P]) -> None:
         """Act on the targets `due`, by position, one after the other. A module whose API takes several at once overrides this."""
-        act: Callable[[P], Handle | None] = getattr(self, self.run.phase.lower())
-        for position, item in due.items():
-            self.position = position
-            self.keep(position, act(item))
+        self._one_after_the_other(due, getattr(self, self.run.phase.lower()))
 
     # What modules use.
     @property
@@ -421,12 +418,10 @@ class DRModule(ABC, Generic[P]):
         self._refuse_if_no_drill()
         with _classed(self):
             due = {position: item for position, (item, status) in enumerate(self._statuses(raw)) if status.progress in startable}
-            if not self.is_undoing:
+            if self.is_undoing:
+                self._one_after_the_other(due, self.undo)
+            else:
                 self.act(due)
-                return
-            for position, item in due.items():
-                self.position = position
-                self.keep(position, self.undo(item))
 
     def lag(self, raw: object) -> float | None:
         """The largest lag of all targets that are not done, in seconds; None where nothing is replicated. Raises ModuleError, classed."""
@@ -463,15 +458,20 @@ class DRModule(ABC, Generic[P]):
         if self.run.phase not in self.drills and not self.is_undoing:
             self.refuse_drill(f"run {self.run.phase} on it")
 
+    def _one_after_the_other(self, due: Mapping[int, P], act: Callable[[P], Handle | None]) -> None:
+        for position, item in due.items():
+            self.position = position
+            self.keep(position, act(item))
+
     def _statuses(self, raw: object) -> list[tuple[P, Status]]:
         """Each target with its status."""
         return [(item, self._status(position, item)) for position, item in enumerate(self.parse(raw))]
 
     def _status(self, position: int, item: P) -> Status:
         self.position = position
-        check: Callable[[P], Status] = self.undo_status_check
-        if not self.is_undoing:
-            check = getattr(self, f"{self.run.phase.lower()}_status_check")
+        check: Callable[[P], Status] = (
+            self.undo_status_check if self.is_undoing else getattr(self, f"{self.run.phase.lower()}_status_check")
+        )
         return check(item)
 
 

@@ -33,7 +33,8 @@ Example manifest resource:
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any, ClassVar
 
 from dr_core.phases import Phase
@@ -156,7 +157,7 @@ class SqlServer(SqlServerBase):
         if self._readiness(parameters, instance).progress is not Progress.NEXT_STEP:
             return self.handle  # the check says why, and asks for the next step when it is due
         if instance.protected:
-            self.rds.modify_db_instance(DBInstanceIdentifier=instance.id, DeletionProtection=False, ApplyImmediately=True)
+            self._unprotect(instance)
             return self.handle
         return self._delete(parameters, instance)
 
@@ -182,14 +183,10 @@ class SqlServer(SqlServerBase):
             message = f"instance {copy.id} in {self.target.region} does not say that it was restored by ACTIVATE"
             raise self.error("NotADrillCopy", f"{message}: look what it is, and skip this resource")
         if copy.protected:
-            self.rds.modify_db_instance(DBInstanceIdentifier=copy.id, DeletionProtection=False, ApplyImmediately=True)
-            return
-        try:
-            self.rds.delete_db_instance(DBInstanceIdentifier=copy.id, DeleteAutomatedBackups=True, SkipFinalSnapshot=True)
-        except self.rds.exceptions.InvalidDBInstanceStateFault:
-            # Also the answer when somebody deletes it already.
-            if self.undo_status_check(parameters).progress is not Progress.IN_PROGRESS:
-                raise
+            self._unprotect(copy)
+        else:
+            again = partial(self.undo_status_check, parameters)
+            self._deleted(copy, again, DeleteAutomatedBackups=True, SkipFinalSnapshot=True)
 
     def undo_status_check(self, parameters: SQLServerParameters) -> Status:
         """Done when RDS answers DBInstanceNotFound for the drill's copy."""
@@ -267,14 +264,23 @@ class SqlServer(SqlServerBase):
         final: dict[str, Any] = {"SkipFinalSnapshot": True}
         if not parameters.skip_final_snapshot:
             final = {"SkipFinalSnapshot": False, _SNAPSHOT: name}
-        try:
-            self.rds.delete_db_instance(DBInstanceIdentifier=instance.id, DeleteAutomatedBackups=False, **final)
-        except self.rds.exceptions.InvalidDBInstanceStateFault:
-            # Also the answer when somebody deletes it already, or does something else to it: then the check asks again when that is over.
-            if self.cleanup_status_check(parameters).progress is not Progress.IN_PROGRESS:
-                raise
+        if not self._deleted(instance, partial(self.cleanup_status_check, parameters), DeleteAutomatedBackups=False, **final):
             return self.handle
         return {} if parameters.skip_final_snapshot else {_SNAPSHOT: name}
+
+    def _unprotect(self, instance: Instance) -> None:
+        self.rds.modify_db_instance(DBInstanceIdentifier=instance.id, DeletionProtection=False, ApplyImmediately=True)
+
+    def _deleted(self, instance: Instance, check: Callable[[], Status], **how: Any) -> bool:
+        """Delete an instance; False where that has to wait, and `check` asks for it again."""
+        try:
+            self.rds.delete_db_instance(DBInstanceIdentifier=instance.id, **how)
+        except self.rds.exceptions.InvalidDBInstanceStateFault:
+            # Also the answer when somebody deletes it already, or does something else to it: then the check asks again when that is over.
+            if check().progress is not Progress.IN_PROGRESS:
+                raise
+            return False
+        return True
 
     def _final_snapshot(self, parameters: SQLServerParameters) -> Status:
         """The status when the instance is gone: of the snapshot that this execution asked for, else of the newest final one."""

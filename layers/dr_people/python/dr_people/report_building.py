@@ -144,10 +144,8 @@ def _drill(snapshot: Snapshot, journal: Journal) -> Drill:
         for call in calls:
             if not is_reading(call["action"].partition(":")[2]):
                 made[accounts.get(resource_id, ""), call["region"], call["action"], _is_beyond(call, target)] += 1
-    changed, beyond = (
-        tuple(Changed(account=account, region=region, action=action, times=times) for (account, region, action, out), times in rows)
-        for rows in (sorted(made.items()), [one for one in sorted(made.items()) if one[0][3]])
-    )
+    rows = [(Changed(account=where[0], region=where[1], action=where[2], times=times), where[3]) for where, times in sorted(made.items())]
+    changed, beyond = tuple(row for row, _ in rows), tuple(row for row, out in rows if out)
     return Drill(
         production_untouched=not beyond,
         changed=changed,

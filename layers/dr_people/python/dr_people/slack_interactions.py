@@ -154,7 +154,7 @@ class Interactions:
     def _clicked(self, click: _Click) -> dict[str, object]:
         """Open the dialog; who may not decide is told so, and nobody else sees it."""
         (action,) = click.actions
-        found = self._found(action.value.execution)
+        found = load_request(self.table, action.value.execution)
         refusal = _refusal(found, action.value, click.user.id)
         if found is None or refusal:
             self.slack.whisper(click.channel.id, click.user.id, refusal)
@@ -165,7 +165,7 @@ class Interactions:
     def _submitted(self, submission: _Submission) -> dict[str, object]:
         """Cast the vote. What came of it stands in the dialog."""
         held, user = submission.view.private_metadata, submission.user.id
-        found = self._found(held.execution)
+        found = load_request(self.table, held.execution)
         refusal = _refusal(found, held, user)
         if found is None or refusal:
             return _updated(notice("Nothing was decided", refusal))
@@ -184,9 +184,6 @@ class Interactions:
         except NotAllowedError as error:
             return _updated(notice("Nothing was decided", f"{error}."))
         return _updated(notice("Your vote counts", _said(context, now)))
-
-    def _found(self, execution_id: str) -> tuple[ApprovalContext, Approval] | None:
-        return load_request(self.table, execution_id)
 
 
 def _refusal(found: tuple[ApprovalContext, Approval] | None, shown: _Shown, user: str) -> str:
