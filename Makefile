@@ -65,13 +65,13 @@ screenshots: setup ## The pictures of docs/images, taken anew
 	SCREENSHOTS=1 REQUIRE_BROWSER=1 $(BIN)/pytest -n 2 tests/browser/test_approval_page.py tests/browser/test_approval_mail.py -k screenshots
 
 integration: setup ## The tests that deploy the real template to the local cloud
-	$(BIN)/pytest -n 2 --dist loadgroup tests/integration
+	$(BIN)/pytest -n 2 --dist loadfile tests/integration
 
 least-privilege: setup ## Write docs/least-privilege.md from what the last tests were allowed
 	$(BIN)/python -m tests.privileges.page --write
 
 failure-matrix: setup ## Run the tests of the failure matrix and write docs/failure-matrix.md from what came of them
-	-$(BIN)/pytest -n 2 --dist loadgroup -m failure --junitxml=.local/failure-matrix.xml tests
+	-$(BIN)/pytest -n 2 --dist loadfile -m failure --junitxml=.local/failure-matrix.xml tests
 	$(BIN)/python -m tests.failures.page .local/failure-matrix.xml
 
 load: setup ## Many executions at once, and docs/performance.md from what was measured: make load EXECUTIONS=100 LAYERS=5 RESOURCES=10

@@ -8,7 +8,7 @@ from dr_core.records import ExecutionStatus
 from tests.chaos.harness import Options, run
 from tests.chaos.plan import Emphasis
 
-pytestmark = [pytest.mark.integration, pytest.mark.xdist_group("chaos")]
+pytestmark = pytest.mark.integration
 
 
 def test_nothing_that_must_hold_is_broken(tmp_path_factory: pytest.TempPathFactory) -> None:

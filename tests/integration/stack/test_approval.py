@@ -8,9 +8,6 @@ import pytest
 from dr_core.records import ApprovalStatus, ExecutionStatus
 from tests.integration.stack.operator import PATIENCE_SECONDS, Operator
 
-# One worker for all of them: they share the deployed stack.
-pytestmark = pytest.mark.xdist_group("stack")
-
 
 @pytest.mark.failure("A link scanner opens the approval link")
 def test_opening_the_link_decides_nothing(operator: Operator) -> None:

@@ -7,7 +7,6 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import pytest
 from playwright.sync_api import Page, expect
 
 from dr_core.records import ExecutionStatus, ResourceStatus
@@ -19,7 +18,6 @@ from tests.integration.stack.operator import Operator
 from tests.support.widget_shell import WidgetShell
 
 __all__ = ["browser", "context", "page"]
-pytestmark = pytest.mark.xdist_group("stack")
 
 REFUSED = Fault(effect=Effect.ERROR, code="AccessDeniedException", service="ecs", operation="UpdateService", account=WORKLOAD_ACCOUNT)
 

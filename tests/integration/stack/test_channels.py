@@ -15,9 +15,6 @@ from localcloud.cloud import REPOSITORY
 from tests.integration.stack.operator import Operator, drctl
 from tests.support.slack_workspace import Workspace, form, signed
 
-# One worker for all of them: they share the deployed stack.
-pytestmark = pytest.mark.xdist_group("stack")
-
 REGISTRATION = json.loads((REPOSITORY / "manifests" / "storefront" / "application.json").read_text())
 ANN = {"name": "ann", "email": "ann@example.com", "slackUserId": "U0ANN"}
 EVE = {"name": "eve", "email": "eve@example.com"}

@@ -2,14 +2,9 @@
 
 import json
 
-import pytest
-
 from dr_core.records import ApprovalStatus, ExecutionStatus, ResourceStatus
 from localcloud.cloud import STANDBY_REGION, WORKLOAD_ACCOUNT
 from tests.integration.stack.operator import Operator, drctl
-
-# One worker for all of them: they share the deployed stack.
-pytestmark = pytest.mark.xdist_group("stack")
 
 RULE = "steered-rule"
 

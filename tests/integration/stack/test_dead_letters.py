@@ -15,9 +15,6 @@ from localcloud.cloud import WORKLOAD_ACCOUNT
 from localcloud.faults import Effect, Fault
 from tests.integration.stack.operator import Operator, drctl
 
-# One worker for all of them: they share the deployed stack.
-pytestmark = pytest.mark.xdist_group("stack")
-
 _SECONDS = 8
 # Each of them wakes a function that reads the table.
 AWAKENING = {"Execution Requested", "Approval Granted", "Layer Started", "Resource Requested", "Resource Succeeded", "Execution Completed"}

@@ -16,9 +16,6 @@ from localcloud.installation import EXTERNAL_ID, allow, stack_parameters
 from tests.support import sam_cli
 from tests.support.copied_source import copied_source
 
-# A cloud of its own: the stack is deployed as an operator does it, and not as the other tests do.
-pytestmark = pytest.mark.xdist_group("deployed-again")
-
 DEPLOY = REPOSITORY / "deploy"
 PLACES = [
     (CONTROL_ACCOUNT, STANDBY_REGION, TARGET_ROLE_STACK_NAME, "TargetAccountsAssumeRole.yaml"),
@@ -28,6 +25,7 @@ PLACES = [
 ]
 
 
+# A cloud of its own: the stack is deployed as an operator does it, and not as the other tests do.
 @pytest.fixture(scope="module")
 def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalCloud]:
     """One into which nothing is deployed yet."""

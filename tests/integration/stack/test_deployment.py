@@ -13,9 +13,6 @@ from dr_core.records import ExecutionStatus, ResourceStatus
 from localcloud.applications import storefront
 from tests.integration.stack.operator import Operator, drctl
 
-# One worker for all of them: they share the deployed stack.
-pytestmark = pytest.mark.xdist_group("stack")
-
 CORE = Path(__file__).resolve().parents[3] / "layers" / "dr_core"
 EVENTS = "python/dr_core/events.py"
 CHANGED = {

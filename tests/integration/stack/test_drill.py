@@ -13,14 +13,12 @@ from localcloud.cloud import CONTROL_ACCOUNT, PRIMARY_REGION, REPOSITORY, STANDB
 from localcloud.journal import Entry
 from tests.integration.stack.operator import Operator, at_work_on, drctl
 
-# A cloud of its own: the system must stand as it was made, and the other tests take it to the other Region.
-pytestmark = pytest.mark.xdist_group("drill")
-
 ERP = "erp"
 READS = ("Describe", "Get", "List", "Head", "AssumeRole")
 NEVER = "cron(0 3 1 1 ? 2099)"
 
 
+# A cloud of its own: the system must stand as it was made, and the other tests take it to the other Region.
 @pytest.fixture(scope="module")
 def operator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Operator]:
     """Somebody who works with the deployed stack; the ERP system runs in the primary Region."""

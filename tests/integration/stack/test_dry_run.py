@@ -5,15 +5,10 @@ import subprocess
 import sys
 from pathlib import Path
 
-import pytest
-
 from dr_core.records import ExecutionStatus
 from localcloud.applications import storefront
 from localcloud.cloud import WORKLOAD_ACCOUNT
 from tests.integration.stack.operator import Operator
-
-# One worker for all of them: they share the deployed stack.
-pytestmark = pytest.mark.xdist_group("stack")
 
 READING = ("Describe", "Get", "List", "Head")
 

@@ -14,9 +14,6 @@ from localcloud.installation import publish
 from localcloud.journal import Entry
 from tests.integration.stack.operator import Operator
 
-# One worker for all of them: they share the deployed stack.
-pytestmark = pytest.mark.xdist_group("stack")
-
 READS = ("Describe", "Get", "List", "Head", "AssumeRole")
 SECRET = "only-for-the-local-cloud"  # what the manifests' SecureString holds
 

@@ -12,9 +12,6 @@ from localcloud.cloud import STANDBY_REGION, WORKLOAD_ACCOUNT
 from localcloud.faults import Effect, Fault, When
 from tests.integration.stack.operator import Operator
 
-# One worker for all of them: they share the deployed stack.
-pytestmark = pytest.mark.xdist_group("stack")
-
 # What INSTANTIATE has to change in the workload account, each once.
 CHANGES = {"CreateDBInstance": 1, "RegisterScalableTarget": 1, "UpdateService": 2, "UpdateAutoScalingGroup": 1}
 BEFORE_THE_CLAIM = pytest.mark.failure("A handler dies before its transaction")

@@ -5,14 +5,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import httpx
-import pytest
 
 from dr_core.records import ApprovalStatus, ExecutionStatus, LayerStatus
 from localcloud.cloud import REPOSITORY
 from tests.integration.stack.operator import PATIENCE_SECONDS, Operator
-
-# One worker for all of them: they share the deployed stack.
-pytestmark = pytest.mark.xdist_group("stack")
 
 REGIONS = ("us-east-1", "us-west-2")
 KEY = "AskedBefore2.json"

@@ -1,12 +1,7 @@
 """The load of `make load`, smaller: everything at once ends right, and the figures are those of the run."""
 
-import pytest
-
 from localcloud.load import Load, Size, section
 from tests.integration.stack.operator import Operator
-
-# One worker for all of them: they share the deployed stack.
-pytestmark = pytest.mark.xdist_group("stack")
 
 
 def test_many_executions_at_once(operator: Operator) -> None:

@@ -14,9 +14,6 @@ from dr_core.records import ExecutionStatus, Resource, ResourceStatus
 from localcloud.cloud import PRIMARY_REGION, STANDBY_REGION, WORKLOAD_ACCOUNT
 from tests.integration.stack.operator import Operator
 
-# One worker for all of them: they share the deployed stack.
-pytestmark = pytest.mark.xdist_group("stack")
-
 SAMPLES = Path(__file__).resolve().parents[2] / "samples" / "native"
 NAMES = {"EcsClusterName": "noticed", "EcsServiceName": "noticed-api"}
 _FUNCTIONS = ("dr-orchestrator-start-resource", "dr-orchestrator-check-resource")

@@ -4,15 +4,10 @@ import json
 from collections import Counter
 from typing import Any
 
-import pytest
-
 from dr_core.records import ExecutionStatus
 from dr_people.notifications import ALL
 from tests.integration.stack.operator import Operator
 from tests.support.slack_workspace import Workspace
-
-# One worker for all of them: they share the deployed stack.
-pytestmark = pytest.mark.xdist_group("stack")
 
 
 def posted(workspace: Workspace, execution_id: str) -> dict[str, dict[str, Any]]:

@@ -13,9 +13,6 @@ from localcloud.applications import storefront
 from localcloud.cloud import WORKLOAD_ACCOUNT
 from tests.integration.stack.operator import Operator
 
-# One worker for all of them: they share the deployed stack.
-pytestmark = pytest.mark.xdist_group("stack")
-
 EVERY_MESSAGE = ("events:PutEvents", "sqs:SendMessage")
 # What INSTANTIATE has to change in the workload account, each once.
 CHANGES = {

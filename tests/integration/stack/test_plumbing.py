@@ -18,9 +18,6 @@ from localcloud.cloud import STANDBY_REGION, WORKLOAD_ACCOUNT
 from localcloud.faults import Effect, Fault, When
 from tests.integration.stack.operator import Operator, drctl
 
-# One worker for all of them: they share the deployed stack.
-pytestmark = pytest.mark.xdist_group("stack")
-
 RULES = ("plumbing-1", "plumbing-2", "plumbing-3")
 
 

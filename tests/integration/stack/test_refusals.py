@@ -10,9 +10,6 @@ from dr_core.records import ExecutionStatus
 from localcloud.cloud import WORKLOAD_ACCOUNT
 from tests.integration.stack.operator import Operator
 
-# One worker for all of them: they share the deployed stack.
-pytestmark = pytest.mark.xdist_group("stack")
-
 READS = ("Describe", "Get", "List", "AssumeRole")
 ECS_WITHOUT_NAME = [{"layer": 1, "resources": [{"action": "ECS", "resourceName": "app", "parameters": {"EcsClusterNme": "c"}}]}]
 UNKNOWN_EXPORT = [

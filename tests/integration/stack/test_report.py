@@ -8,16 +8,12 @@ from datetime import datetime
 from itertools import pairwise
 from typing import Any
 
-import pytest
 from pypdf import PdfReader
 
 from dr_core.records import ExecutionStatus
 from localcloud.cloud import STANDBY_REGION, WORKLOAD_ACCOUNT
 from localcloud.faults import Effect, Fault
 from tests.integration.stack.operator import Operator, drctl
-
-# One worker for all of them: they share the deployed stack.
-pytestmark = pytest.mark.xdist_group("stack")
 
 ENDS = ("Resource Succeeded", "Resource Failed", "Resource Timed Out", "Resource Skipped", "Resource Cancelled")
 

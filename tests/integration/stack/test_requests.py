@@ -16,9 +16,6 @@ from dr_core.records import ApprovalStatus, ExecutionStatus
 from localcloud.cloud import CONTROL_ACCOUNT, STANDBY_REGION
 from tests.integration.stack.operator import Operator, drctl
 
-# One worker for all of them: they share the deployed stack.
-pytestmark = pytest.mark.xdist_group("stack")
-
 ROOT = f"arn:aws:iam::{CONTROL_ACCOUNT}:root"
 REQUEST = {
     "application": "storefront",

@@ -13,9 +13,6 @@ from localcloud.cloud import CONTROL_ACCOUNT, PRIMARY_REGION, REPOSITORY, STANDB
 from localcloud.faults import Effect, Fault
 from tests.integration.stack.operator import Operator, at_work_on
 
-# A cloud of its own: a Region that the other tests of this directory use is not to be dark.
-pytestmark = pytest.mark.xdist_group("source-dark")
-
 DARK, HERE = PRIMARY_REGION, STANDBY_REGION
 ERP = "erp"
 # What the orchestrator's own account may be asked to change while an execution runs: its table, messages, events, the waiting for people.
@@ -27,6 +24,7 @@ OWN_CHANGES = re.compile(
 )
 
 
+# A cloud of its own: a Region that the other tests of this directory use is not to be dark.
 @pytest.fixture(scope="module")
 def operator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Operator]:
     """Somebody who works with the control plane in the standby Region; the ERP system, with all modules, serves from the other one."""

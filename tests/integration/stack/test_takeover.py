@@ -20,9 +20,6 @@ from localcloud.faults import Effect, Fault, When
 from localcloud.installation import SECOND_STACK_NAME, install_in_two_regions
 from tests.integration.stack.operator import Operator, drctl
 
-# A cloud of its own: the control plane that the other tests of this directory share is not to be lost.
-pytestmark = pytest.mark.xdist_group("takeover")
-
 LOST, HERE = PRIMARY_REGION, STANDBY_REGION
 RULES = ("orders-intake", "orders-billing", "orders-report")
 LEASES = timedelta(seconds=121)
@@ -34,6 +31,7 @@ TORN = ("META", "APPR", "LAYER#0001", "RES#0001-001", "RES#0002-002", "EVT#*[024
 Items = dict[tuple[str, str], dict[str, Any]]
 
 
+# A cloud of its own: the control plane that the other tests of this directory share is not to be lost.
 @pytest.fixture(scope="module")
 def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalCloud]:
     """One in which the storefront serves from the Region that will be lost."""

@@ -18,9 +18,6 @@ from localcloud.installation import EXTERNAL_ID, allow, deploy_orchestrator
 from tests.integration.stack.operator import Operator, drctl
 from tests.support.previous_release import previous_release
 
-# A cloud of its own: another version is deployed there.
-pytestmark = pytest.mark.xdist_group("upgrade")
-
 SERVICES = ("api", "web", "jobs")
 HOUR = 3600  # to decide: on a busy machine a build takes minutes
 
@@ -31,6 +28,7 @@ def previous(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return previous_release(tmp_path_factory.mktemp("previous"))[1]
 
 
+# A cloud of its own: another version is deployed there.
 @pytest.fixture(scope="module")
 def cloud(previous: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalCloud]:
     """One with a cluster of services in it, scaled to nothing."""
