@@ -112,6 +112,24 @@ def test_a_deletion_by_somebody_else_is_waited_for(world: World) -> None:
     assert world.changes == []
 
 
+def test_somebody_else_deletes_it_between_look_and_call(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    scenes.failed_over(world).modify_db_instance(DBInstanceIdentifier=NAME, DeletionProtection=False)
+    world.time.advance(60)
+    module = world.module(SqlServer, CLEANUP, region=PRIMARY)
+    assert isinstance(module, SqlServer)
+    delete = module.rds.delete_db_instance
+
+    def too_late(**ours: object) -> object:
+        delete(DBInstanceIdentifier=NAME, FinalDBSnapshotIdentifier=f"{NAME}-final-by-hand", DeleteAutomatedBackups=False)
+        return delete(**ours)
+
+    monkeypatch.setattr(module.rds, "delete_db_instance", too_late)
+    module.start(SQLSERVER, again=True)
+    assert module.handles == [{}], "the snapshot that this execution asked for will never be"
+    world.time.advance(60)
+    assert module.observe(SQLSERVER).progress is Progress.DONE
+
+
 @pytest.mark.parametrize("busy", ["backing-up", "a-state-to-come"])
 def test_a_busy_instance_is_waited_for(world: World, busy: str) -> None:
     scenes.failed_over(world)
