@@ -38,6 +38,7 @@ from dr_core.items import (
     TokenItem,
 )
 from dr_core.mapping import approval_sk, item_of, pk_of, record_of
+from dr_core.observability import logger
 from dr_core.phases import Phase
 from dr_core.records import (
     Approval,
@@ -53,7 +54,8 @@ from dr_core.records import (
 )
 from dr_core.settings import setting
 from dr_core.takeover import LockHeld, Replica
-from dr_core.writing import apply, event_item, save_events
+from dr_core.together import Together
+from dr_core.writing import Commit, event_item, fit_together, save_events, write_commits
 
 _CONFLICT_TRIES = 10
 _LARGEST_JOURNAL = 300 * 1024  # an item has at most 400 KB
@@ -61,6 +63,7 @@ _MOST_LOOKED_AT = 400  # more than half a year of scheduled preflights, two a da
 _PAGE = 100
 _KEPT_LONGER = 86_400  # seconds: clocks differ, and what was used must not look new before it is refused for its age
 _CHUNK = 90  # of the 100 actions of a transaction
+_MOST_TOGETHER = 10  # as many as a function is given at once
 
 
 class LockedError(OrchestratorError):
@@ -154,6 +157,8 @@ class Table:
             # One client for all items: each would make its own, a tenth of a second apiece when a function starts.
             item._get_connection().connection._client = self._connection.client
         self.region = str(self._connection.client.meta.region_name)
+        self._load_together = Together(self._load_resources, _MOST_TOGETHER)
+        self._commit_together = Together(self._commit_all, _MOST_TOGETHER)
 
     # --- reading ---
 
@@ -194,19 +199,19 @@ class Table:
         return tuple(record_of(Resource, item) for item in found)
 
     def load_resource(self, execution_id: str, resource_id: str) -> State | None:
-        """The execution and one resource: what an executor and a check need, in one call."""
-        pk, sk = pk_of(execution_id), f"RES#{resource_id}"
+        """The execution and one resource: what an executor and a check need, in one call, which threads that ask meanwhile share."""
+        return self._load_together((execution_id, resource_id))
+
+    def _load_resources(self, asked: Sequence[tuple[str, str]]) -> list[State | None]:
+        wanted = {(pk_of(execution_id), sk) for execution_id, resource_id in asked for sk in (EXECUTION_SK, f"RES#{resource_id}")}
         client: Any = self._connection.client  # pynamodb's models read one kind of item at a time
-        found: dict[str, dict[str, Any]] = {}
-        keys = [{"pk": {"S": pk}, "sk": {"S": one}} for one in (EXECUTION_SK, sk)]
+        found: dict[tuple[str, str], dict[str, Any]] = {}
+        keys = [{"pk": {"S": pk}, "sk": {"S": sk}} for pk, sk in sorted(wanted)]
         while keys:  # it may leave some for later
             answer = client.batch_get_item(RequestItems={self._name: {"Keys": keys, "ConsistentRead": True}})
-            found.update({item["sk"]["S"]: item for item in answer["Responses"].get(self._name, ())})
+            found.update({(item["pk"]["S"], item["sk"]["S"]): item for item in answer["Responses"].get(self._name, ())})
             keys = answer.get("UnprocessedKeys", {}).get(self._name, {}).get("Keys", [])
-        if len(found) < 2:
-            return None
-        execution = record_of(Execution, ExecutionItem.from_raw_data(found[EXECUTION_SK]), id=execution_id)
-        return State(execution, resources=(record_of(Resource, ResourceItem.from_raw_data(found[sk])),))
+        return [_snapshot(found, *one) for one in asked]
 
     def approval(self, execution_id: str) -> Approval | None:
         """The approval that is waited for, or else the last one that was; whatever its status."""
@@ -369,9 +374,13 @@ class Table:
         that was used before is a condition that does not hold.
         """
 
+        if receipt is None and not once:
+            done = self._commit_together(Commit(execution, move, now))
+            if done is not None:
+                return done
+
         def write(transaction: TransactWrite) -> None:
-            for change in move.changes:
-                apply(transaction, execution, change)
+            write_commits(transaction, [Commit(execution, move, now)])
             if receipt is not None:
                 item = CommandItem(
                     pk_of(execution.id),
@@ -387,9 +396,20 @@ class Table:
             for one in once:
                 used = NonceItem(_nonce(one.key), "NONCE", ttl=int(one.until.timestamp()) + _KEPT_LONGER)
                 transaction.save(used, condition=NonceItem.pk.does_not_exist())
-            save_events(transaction, execution, move.events, now)
 
         return self._transact(write)
+
+    def _commit_all(self, asked: Sequence[Commit]) -> Sequence[bool | None]:
+        """What came of commits in one transaction; None where each has to be tried by itself, since not all of them can be carried out."""
+        if len(asked) == 1:
+            return [self._transact(lambda transaction: write_commits(transaction, asked))]
+        done = False
+        if fit_together(asked):
+            try:
+                done = self._transact(lambda transaction: write_commits(transaction, asked))
+            except (TransactWriteError, ValueError) as error:  # of one of them: it has it again when it is alone
+                logger.warning("commits do not go together", extra={"error": str(error)})
+        return [done or None] * len(asked)
 
     def create(
         self, execution: Execution, layers: Sequence[Layer], resources: Sequence[Resource], approval: Approval | None, now: datetime
@@ -562,6 +582,16 @@ def _listed(item: ExecutionItem) -> Listed:
     stored = item.attribute_values
     known = {field.name: stored[field.name] for field in fields(Listed) if stored.get(field.name) is not None}
     return Listed(id=item.pk.removeprefix("EXEC#"), **known)
+
+
+def _snapshot(found: Mapping[tuple[str, str], dict[str, Any]], execution_id: str, resource_id: str) -> State | None:
+    """An execution and its resource out of the items that were found, by their keys."""
+    pk = pk_of(execution_id)
+    execution, resource = found.get((pk, EXECUTION_SK)), found.get((pk, f"RES#{resource_id}"))
+    if execution is None or resource is None:
+        return None
+    known = record_of(Execution, ExecutionItem.from_raw_data(execution), id=execution_id)
+    return State(known, resources=(record_of(Resource, ResourceItem.from_raw_data(resource)),))
 
 
 def _plan(pk: str, items: Iterable[ResourceItem], transaction: TransactWrite) -> None:

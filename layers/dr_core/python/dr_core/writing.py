@@ -1,6 +1,7 @@
-"""A move as the actions of one transaction: each change on the condition that it expects, and the events."""
+"""Moves as the actions of one transaction: each change on the condition that it expects, and the events."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 
 from pynamodb.expressions.condition import Condition
@@ -10,8 +11,46 @@ from pynamodb.transactions import TransactWrite
 from dr_core import events
 from dr_core.items import EXECUTION_SK, ApprovalItem, EventItem, ExecutionItem, Item, LayerItem, LockItem, ResourceItem
 from dr_core.mapping import approval_sk, pk_of, standing
-from dr_core.records import Change, DetailType, Event, Execution, ExecutionStatus, Kind
+from dr_core.records import Change, DetailType, Event, Execution, ExecutionStatus, Kind, Move
 from dr_core.settings import trace_header
+
+_MOST_ACTIONS = 100  # of one transaction
+
+
+@dataclass(frozen=True)
+class Commit:
+    """A move of an execution, and when it is made."""
+
+    execution: Execution
+    move: Move
+    now: datetime
+
+
+def fit_together(commits: Sequence[Commit]) -> bool:
+    """Whether one transaction can carry out all of them: it must not name a record twice, but for one and the same condition."""
+    records = [_where(execution, change) for execution, change in _changes(commits)]
+    actions = len(records) + sum(len(commit.move.events) for commit in commits)
+    return len(set(records)) == len(records) and actions <= _MOST_ACTIONS
+
+
+def write_commits(transaction: TransactWrite, commits: Sequence[Commit]) -> None:
+    """Add all moves with their events; a condition that several have once."""
+    for execution, change in _changes(commits):
+        apply(transaction, execution, change)
+    for commit in commits:
+        save_events(transaction, commit.execution, commit.move.events, commit.now)
+
+
+def _changes(commits: Sequence[Commit]) -> list[tuple[Execution, Change]]:
+    conditions: list[tuple[str, Change]] = []
+    found = []
+    for execution, change in ((commit.execution, change) for commit in commits for change in commit.move.changes):
+        if not change.values:
+            if (execution.id, change) in conditions:
+                continue
+            conditions.append((execution.id, change))
+        found.append((execution, change))
+    return found
 
 
 def _where(execution: Execution, change: Change) -> tuple[type[Item], str, str]:
