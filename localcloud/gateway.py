@@ -264,7 +264,16 @@ class Gateway:
         status = 0 if passing.unanswered else answer.status
         fault = ", ".join(passing.faults) or None
         act = passing.act() if passing.call.account not in (None, self._account) else None
-        self._journal.record(passing.call, backend=passing.backend, status=status, error=error, started=started, fault=fault, act=act)
+        self._journal.record(
+            passing.call,
+            backend=passing.backend,
+            status=status,
+            error=error,
+            started=started,
+            fault=fault,
+            act=act,
+            items=wire.dynamodb_items(passing.call, passing.body),
+        )
         return answer
 
 

@@ -17,7 +17,8 @@ class Entry:
 
     `fault` names the injected fault that it met. The status is the emulator's own answer, also where a fault kept it from the caller,
     and 0 where a fault kept the call from the emulator without an answer. `act`, of what changes something in an account other than the
-    control plane's: its `parameters`, and `invocation`, the caller's own number of it, which each try of it carries.
+    control plane's: its `parameters`, and `invocation`, the caller's own number of it, which each try of it carries. `items`: how many
+    items a transaction or batch of DynamoDB names, 0 for other calls.
     """
 
     account: str | None
@@ -28,6 +29,7 @@ class Entry:
     error: str | None
     fault: str | None = None
     act: Mapping[str, Any] | None = None
+    items: int = 0
 
 
 def read(path: Path, position: int = 0) -> list[Entry]:
@@ -35,7 +37,7 @@ def read(path: Path, position: int = 0) -> list[Entry]:
     with path.open(encoding="utf-8") as file:
         file.seek(position)
         lines = [json.loads(line) for line in file]
-    return [Entry(**{field.name: line.get(field.name) for field in fields(Entry)}) for line in lines]
+    return [Entry(**{field.name: line.get(field.name, field.default) for field in fields(Entry)}) for line in lines]
 
 
 class Journal:
@@ -60,6 +62,7 @@ class Journal:
         started: float,
         fault: str | None = None,
         act: Mapping[str, Any] | None = None,
+        items: int = 0,
     ) -> None:
         """Write down one call; `started` is the monotonic time at which it came in."""
         line = {
@@ -73,6 +76,7 @@ class Journal:
             "error": error,
             "fault": fault,
             **({"act": act} if act else {}),
+            **({"items": items} if items else {}),
             "milliseconds": round((time.monotonic() - started) * 1000, 1),
         }
         self._file.write(json.dumps(line) + "\n")

@@ -229,6 +229,18 @@ def _json_object(body: bytes) -> dict[str, Any]:
     return found if isinstance(found, dict) else {}
 
 
+_NAMING_ITEMS: Final = frozenset({"TransactWriteItems", "BatchGetItem"})
+
+
+def dynamodb_items(call: Call, body: bytes) -> int:
+    """How many items a transaction or a reading batch of DynamoDB names; 0 for any other call, and for one that cannot be read."""
+    if call.service != "dynamodb" or call.operation not in _NAMING_ITEMS:
+        return 0
+    asked = _json_object(body)
+    tables = asked.get("RequestItems", {}).values()
+    return len(asked.get("TransactItems", ())) + sum(len(table.get("Keys", ())) for table in tables)
+
+
 @lru_cache
 def _rest_routes(service: str) -> tuple[_RestRoute, ...]:
     """The routes of a REST service from its botocore model, the most specific first; none for other services."""

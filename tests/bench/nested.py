@@ -58,6 +58,7 @@ class Nested:
             invocations=called,
             billed_seconds=billed,
             calls=meter.calls,
+            items=meter.items,
             processor=meter.processor,
         )
 

@@ -66,6 +66,7 @@ class Orchestrator:
             invocations=called,
             billed_seconds=billed,
             calls=meter.calls,
+            items=meter.items,
             processor=meter.processor,
         )
 

@@ -12,20 +12,21 @@ _QUEUE_REQUEST: Final = 0.40 / _MILLION
 _TRANSITION: Final = 25.00 / _MILLION
 _WRITE_UNIT: Final = 0.625 / _MILLION
 _READ_UNIT: Final = 0.125 / _MILLION
-# A transaction checks or writes about three items of at most 1 KB, at two units each, and one index.
-_UNITS_OF_A_TRANSACTION: Final = 8
+# An item that a transaction checks or writes has at most 1 KB and costs two units; every third is in an index, too.
+_UNITS_OF_AN_ITEM: Final = 8 / 3
 # A message is sent, received and deleted; a rule brings most events to one queue.
 _REQUESTS_OF_A_MESSAGE: Final = 3
 
 
 def write_units(run: Run) -> int:
     """Of the table, about."""
-    return _UNITS_OF_A_TRANSACTION * run.called("dynamodb", "TransactWriteItems") + run.called("dynamodb", "UpdateItem", "PutItem")
+    transactions = _UNITS_OF_AN_ITEM * run.items.get(("dynamodb", "TransactWriteItems"), 0)
+    return round(transactions) + run.called("dynamodb", "UpdateItem", "PutItem")
 
 
 def read_units(run: Run) -> int:
-    """Of the table, about: an item of at most 4 KB for each read, two for what reads many."""
-    return run.called("dynamodb", "GetItem") + 2 * run.called("dynamodb", "Query", "BatchGetItem")
+    """Of the table, about: an item of at most 4 KB for each read, two for a query."""
+    return run.called("dynamodb", "GetItem") + 2 * run.called("dynamodb", "Query") + run.items.get(("dynamodb", "BatchGetItem"), 0)
 
 
 def of_orchestrator(run: Run) -> float:

@@ -1,5 +1,6 @@
 """What one run of a case gave, whoever ran it."""
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -16,7 +17,7 @@ class Run:
 
     `lags`: seconds from each resource's goal to the moment at which the engine knew of it, sorted. `steps`: events of the product, state
     transitions of Step Functions. `invocations`: of functions, and `billed_seconds` of them all. `calls`: those that passed the gateway, by
-    service and operation. `processor`: seconds of it, by part of the local cloud.
+    service and operation, and `items` those that they named in DynamoDB. `processor`: seconds of it, by part of the local cloud.
     """
 
     case: Case
@@ -26,6 +27,7 @@ class Run:
     invocations: int
     billed_seconds: float
     calls: Mapping[tuple[str, str], int]
+    items: Mapping[tuple[str, str], int]
     processor: Mapping[str, float]
 
     @property
@@ -48,7 +50,8 @@ class Run:
 class Meter:
     """What the machine did within a with statement."""
 
-    calls: dict[tuple[str, str], int] = field(default_factory=dict)
+    calls: Counter[tuple[str, str]] = field(default_factory=Counter)
+    items: Counter[tuple[str, str]] = field(default_factory=Counter)
     processor: dict[str, float] = field(default_factory=dict)
 
 
@@ -59,4 +62,5 @@ def metered(cloud: LocalCloud) -> Iterator[Meter]:
     yield meter
     meter.processor = {part: seconds - before.get(part, 0.0) for part, seconds in processor_seconds(cloud).items()}
     for call in journal.read(cloud.journal, position):
-        meter.calls[call.service, call.operation] = meter.calls.get((call.service, call.operation), 0) + 1
+        meter.calls[call.service, call.operation] += 1
+        meter.items[call.service, call.operation] += call.items

@@ -13,11 +13,12 @@ from tests.bench.run import Run
 from tests.bench.section import section
 
 CASE = Case("3 x 100, instant", [[1.0, 2.0], [3.0]])
-CALLS = {("dynamodb", "TransactWriteItems"): 10, ("dynamodb", "GetItem"): 100, ("s3", "GetObject"): 7}
+CALLS = {("dynamodb", "TransactWriteItems"): 10, ("dynamodb", "GetItem"): 100, ("dynamodb", "BatchGetItem"): 1, ("s3", "GetObject"): 7}
+ITEMS = {("dynamodb", "TransactWriteItems"): 30, ("dynamodb", "BatchGetItem"): 11}
 
 
 def a_run(case: Case = CASE, wall: float = 7.0, steps: int = 1_000, lags: tuple[float, ...] = (0.1, 0.2, 0.3)) -> Run:
-    return Run(case, wall, lags, steps, 100, 10.0, CALLS, {"gateway": 1.0})
+    return Run(case, wall, lags, steps, 100, 10.0, CALLS, ITEMS, {"gateway": 1.0})
 
 
 def test_the_critical_path_is_the_slowest_of_each_layer() -> None:
@@ -44,14 +45,14 @@ def test_both_look_equally_often() -> None:
 
 
 def test_calls_are_counted_by_service_and_operation() -> None:
-    assert a_run().called("dynamodb") == 110
+    assert a_run().called("dynamodb") == 111
     assert a_run().called("dynamodb", "GetItem", "Query") == 100
 
 
 def test_prices() -> None:
     functions = 100 * 0.20e-6 + 10 * 0.5 * 0.0000133334
     assert of_nested(a_run()) == pytest.approx(functions + 1_000 * 25e-6)
-    assert of_orchestrator(a_run()) == pytest.approx(functions + 1_000 * (1e-6 + 3 * 0.4e-6) + 80 * 0.625e-6 + 100 * 0.125e-6)
+    assert of_orchestrator(a_run()) == pytest.approx(functions + 1_000 * (1e-6 + 3 * 0.4e-6) + 80 * 0.625e-6 + 111 * 0.125e-6)
 
 
 def test_an_aim_is_met_or_not() -> None:

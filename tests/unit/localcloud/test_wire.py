@@ -115,6 +115,20 @@ def test_parameters_that_cannot_be_read_are_none() -> None:
         assert wire.parameters(call, "POST", "/", "", CIMultiDict(), body) == {}
 
 
+@pytest.mark.parametrize(
+    ("operation", "asked", "items"),
+    [
+        ("TransactWriteItems", {"TransactItems": [{"Put": {}}, {"ConditionCheck": {}}]}, 2),
+        ("BatchGetItem", {"RequestItems": {"a": {"Keys": [{}, {}]}, "b": {"Keys": [{}]}}}, 3),
+        ("GetItem", {"TransactItems": [{}]}, 0),
+    ],
+)
+def test_items_of_dynamodb_are_counted(operation: str, asked: dict[str, object], items: int) -> None:
+    body = json.dumps(asked).encode()
+    assert wire.dynamodb_items(Call("AKIA1", "1", "us-west-2", "dynamodb", operation), body) == items
+    assert wire.dynamodb_items(Call("AKIA1", "1", "us-west-2", "events", operation), body) == 0
+
+
 def test_every_service_has_its_models() -> None:
     for service in wire.MODELS:
         assert all(model.signing_name == service for model in wire.models(service)), service
