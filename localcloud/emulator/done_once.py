@@ -3,6 +3,8 @@
 - A function that starts cold unpacks its layers: tens of megabytes, and twice a file's real path for each file. They are unpacked once
   for each content, under the cloud's own TMPDIR, and a cold start gets an archive that only points there.
 - A condition is parsed for each item of a query: its grammar and its tokens depend on the text alone.
+- A query holds its condition on keys against each item of a partition, one by one, where DynamoDB looks up the first: an execution has
+  hundreds. The same is asked of the same keys again and again.
 
 Functions see what they saw before: layers are on `sys.path` in the same order.
 Checked against ministack 1.5.33.
@@ -13,6 +15,7 @@ import io
 import tempfile
 import threading
 import zipfile
+from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any
 
@@ -62,6 +65,51 @@ def _pointer(directory: str) -> bytes:
     return packed.getvalue()
 
 
+_Flat = tuple[tuple[str, tuple[str, str]], ...]
+"""Attributes or placeholders, each with the type and the text of its value."""
+
+
+def _flat(values: Mapping[str, Mapping[str, str]]) -> _Flat:
+    """Keys, and what they are compared with: of one type and text each."""
+    return tuple([(name, pair) for name, value in values.items() for pair in value.items()])
+
+
+class _KeyCondition:
+    """The condition of one query on its items' keys."""
+
+    def __init__(self, expression: str, values: Mapping[str, Any], names: Mapping[str, str]) -> None:
+        self.expression, self.values, self.names = expression, values, names
+        named = {names.get(text, text) for kind, text in dynamodb._tokenize(expression) if kind in ("IDENT", "NAME_REF")}
+        self._attributes = sorted(named)
+        self._asked = tuple(names.items()), _flat({name: value for name, value in values.items() if name in expression})
+
+    def holds(self, item: Mapping[str, Any]) -> bool:
+        return _key_holds(self.expression, *self._asked, _flat({name: item[name] for name in self._attributes if name in item}))
+
+
+_last = _KeyCondition("", {}, {})
+
+
+def _holds(
+    expression: str, item: Mapping[str, Any], values: Mapping[str, Any], names: Mapping[str, str], slot: str = "ConditionExpression"
+) -> bool:
+    global _last
+    if slot != "KeyConditionExpression":
+        return bool(_evaluate(expression, item, values, names, slot))
+    condition = _last
+    if condition.values is not values or condition.names is not names or condition.expression != expression:
+        _last = condition = _KeyCondition(expression, values, names)
+    return condition.holds(item)
+
+
+@lru_cache(maxsize=1 << 15)
+def _key_holds(expression: str, names: tuple[tuple[str, str], ...], values: _Flat, keys: _Flat) -> bool:
+    item, wanted = ({name: dict([value]) for name, value in flat} for flat in (keys, values))
+    return bool(_evaluate(expression, item, wanted, dict(names), "KeyConditionExpression"))
+
+
+_evaluate = dynamodb._evaluate_condition
+dynamodb._evaluate_condition = _holds
 lambda_runtime.Worker._spawn = _spawn_with_pointers
 lambda_svc._resolve_layer_zip = _resolve_to_pointer
 dynamodb._condition_syntax_error = lru_cache(maxsize=1024)(dynamodb._condition_syntax_error)
