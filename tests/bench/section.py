@@ -81,6 +81,14 @@ def _targets(pairs: Sequence[Pair], told: Run | None) -> str:
             if pair := found.get(f"{name}, {kind}"):
                 share = pair[0].overhead / pair[1].overhead
                 aim(f"{name}, {kind}: overhead at most half of nested", f"{share:.2f}", share <= 0.5)
+    for kind in ("instant", "checked"):
+        few, layers, large = (found.get(f"{name}, {kind}") for name in ("10 x 20", "20 x 20", "3 x 100"))
+        if few and layers:
+            growth = layers[0].overhead / few[0].overhead
+            aim(f"20 x 20 against 10 x 20, {kind}: overhead as the layers, 2 (and a tenth)", f"{growth:.2f}", growth <= 2.2)
+        if few and large:
+            growth = (large[0].overhead / 3) / (few[0].overhead / 10)
+            aim(f"a layer of 100 against one of 20, {kind}: overhead at most as the resources, 5", f"{growth:.2f}", growth <= 5)
     if pairs:
         worst, which = max((ours.overhead / nested.overhead, ours.case.name) for ours, nested in pairs)
         aim("overhead never above nested", f"at worst {worst:.2f}, {which}", worst <= 1)

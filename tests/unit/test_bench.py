@@ -64,6 +64,14 @@ def test_an_aim_is_met_or_not() -> None:
     assert "| overhead never above nested | at worst 1.50, 3 x 100, instant | **no** |" in missed
 
 
+def test_the_overhead_grows_as_layers_and_resources_do() -> None:
+    walls = {"10 x 20, instant": 10.0, "20 x 20, instant": 22.0, "3 x 100, instant": 15.3}
+    pairs = [(a_run(Case(name, [[0.0]]), wall), a_run(Case(name, [[0.0]]))) for name, wall in walls.items()]
+    found = section(pairs, 0.3)
+    assert "| 20 x 20 against 10 x 20, instant: overhead as the layers, 2 (and a tenth) | 2.20 | yes |" in found
+    assert "| a layer of 100 against one of 20, instant: overhead at most as the resources, 5 | 5.10 | **no** |" in found
+
+
 def test_the_lag_is_that_of_the_worst_case_that_is_checked() -> None:
     late = a_run(checked(1, 1), lags=(0.5, 1.2))
     found = section([(a_run(checked(1, 1)), a_run(checked(1, 1))), (late, late)], 0.3)
