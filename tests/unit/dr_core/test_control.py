@@ -16,6 +16,7 @@ from dr_core.records import ApprovalStatus, ExecutionStatus, LayerStatus, Resour
 from dr_core.state import LockedError, Receipt
 from dr_core.triggers import Claim
 from tests.support.control_plane import HOME, ID, OTHER, Cloud, a_layer, a_resource, an_approval, an_execution
+from tests.support.control_plane import cancelled as conflict
 from tests.support.state_table import TABLE_NAME
 
 REQUEST: dict[str, Any] = {"executionId": ID, "command": "pause", "clientToken": "t-1", "requestedBy": "olga", "reason": "a look first"}
@@ -190,6 +191,76 @@ def test_a_command_that_names_far_too_many_is_refused_in_words(cloud: Cloud) -> 
     receipt = take(cloud, command="retry", resourceIds=["0001-001"] * 1000, reason="x" * 512)
     assert receipt and (receipt.outcome, receipt.why) == ("REFUSED", "retry takes at most 45 resources at once, not 1000")
     assert take(cloud, command="retry", resourceIds=["0001-001"] * 1001, clientToken="t-2") is None
+
+
+def large_and_failed(cloud: Cloud) -> None:
+    """An execution that halted in a layer of a hundred resources, of which the first ten are done."""
+    execution = an_execution(status=ExecutionStatus.FAILED, current_layer=1, held_at=cloud.clock())
+    resources = [
+        a_resource(1, number, status=ResourceStatus.FAILED if number > 10 else ResourceStatus.SUCCEEDED, attempt=3)
+        for number in range(1, 101)
+    ]
+    layer, approval = a_layer(1, 100, status=LayerStatus.FAILED), an_approval(status=ApprovalStatus.APPROVED)
+    assert cloud.table.create(execution, [layer], resources, approval, cloud.clock())
+
+
+def retried(cloud: Cloud) -> list[str]:
+    """The resources that were retried, as often as they were."""
+    assert {one.status for one in cloud.table.resources(ID)} == {ResourceStatus.SUCCEEDED, ResourceStatus.PENDING}
+    return [fields["resourceId"] for name, fields in told(cloud) if name == "Resource Retried"]
+
+
+WANTED = [f"0001-{number:03d}" for number in range(11, 101)]
+
+
+def test_one_retry_is_enough_for_a_large_layer(cloud: Cloud) -> None:
+    large_and_failed(cloud)
+    assert take(cloud, command="retry") == Receipt("t-1", "retry", "olga", "ACCEPTED")
+    assert sorted(retried(cloud)) == WANTED, "each once"
+    assert status(cloud) == "RUNNING"
+    names = [name for name, _ in told(cloud)]
+    assert (names.count("Command Accepted"), names.count("Layer Reopened"), names.count("Execution Resumed")) == (1, 2, 1)
+    state = cloud.table.load(ID)
+    assert state and not state.layers[0].pardoned, "nothing is left that the retry did not mean"
+
+
+def test_a_retry_that_broke_off_is_carried_out_to_its_end_when_it_comes_again(cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> None:
+    large_and_failed(cloud)
+    with monkeypatch.context() as patched:
+        patched.setattr("dr_core.control.flow.tell", lambda *_: (_ for _ in ()).throw(TimeoutError()))
+        with pytest.raises(TimeoutError):
+            take(cloud, command="retry")
+    assert cloud.table.receipt(ID, "t-1") is None
+    assert take(cloud, command="retry") == Receipt("t-1", "retry", "olga", "ACCEPTED")
+    assert sorted(retried(cloud)) == WANTED, "each once"
+
+
+def test_a_large_retry_goes_on_where_somebody_moved_the_layer(cloud: Cloud) -> None:
+    large_and_failed(cloud)
+    cloud.answer("dynamodb", "TransactWriteItems", *[conflict("ConditionalCheckFailed")] * 9)
+    assert take(cloud, command="retry") == Receipt("t-1", "retry", "olga", "ACCEPTED")
+    assert sorted(retried(cloud)) == WANTED
+
+
+def test_what_somebody_else_retries_meanwhile_is_left_alone(cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> None:
+    large_and_failed(cloud)
+    tell, others = flow.tell, ["t-2"]
+
+    def told_and_retried(*moved: Any) -> None:
+        tell(*moved)
+        if others:
+            assert take(cloud, command="retry", resourceIds=["0001-099"], clientToken=others.pop())
+
+    monkeypatch.setattr("dr_core.control.flow.tell", told_and_retried)
+    assert take(cloud, command="retry") == Receipt("t-1", "retry", "olga", "ACCEPTED")
+    assert sorted(retried(cloud)) == WANTED, "each once"
+
+
+def test_a_large_retry_does_not_try_for_ever(cloud: Cloud) -> None:
+    large_and_failed(cloud)
+    cloud.answer("dynamodb", "TransactWriteItems", *[conflict("ConditionalCheckFailed")] * 50)
+    with pytest.raises(OrchestratorError, match="moved 10 times while retry was decided"):
+        take(cloud, command="retry")
 
 
 def test_a_takeover_moves_home_fence_and_locks(cloud: Cloud) -> None:

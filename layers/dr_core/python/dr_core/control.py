@@ -8,6 +8,7 @@ from dr_core.commands import Command, NotAllowedError, elsewhere
 from dr_core.errors import InvalidInputError, OrchestratorError
 from dr_core.events import CommandRequested, Incoming
 from dr_core.execution import decide
+from dr_core.moves import RESOURCES_PER_MOVE
 from dr_core.observability import logger
 from dr_core.records import DetailType, Event, Execution, Kind, Move, State
 from dr_core.state import Receipt, Table
@@ -81,9 +82,29 @@ class Control:
             if command.name == "abandon":
                 return give_up(self.table.replica(state.execution.id), command, self.table.region, now)
             raise elsewhere(command, state.execution, self.table.region)
-        move = decide(state, command, now)
-        assert move is not None  # a command is carried out or refused
-        return move
+        if command.name == "retry" and not command.resource_ids:
+            return self._retry_all(state, command, now)
+        return _obeyed(state, command, now)
+
+    def _retry_all(self, state: State, command: Command, now: datetime) -> Move:
+        """Retry the failed resources of a large layer, as many as a move has room for at a time, and give the move for the last ones.
+
+        Whoever takes the command again, since this function died before that, finds the others failed still.
+        """
+        failed = [r.id for r in state.resources if r.status.is_failure]
+        conflicts = 0
+        while len(failed) > RESOURCES_PER_MOVE:
+            first, rest = failed[:RESOURCES_PER_MOVE], failed[RESOURCES_PER_MOVE:]
+            move = _obeyed(state, replace(command, resource_ids=tuple(first)), now)
+            if self.table.commit(state.execution, move, now):
+                flow.tell(state, move, now)
+                failed, conflicts = rest, 0
+            elif (conflicts := conflicts + 1) == _TRIES:
+                raise OrchestratorError(f"execution {state.execution.id} moved {_TRIES} times while {command.name} was decided")
+            state = self.table.load(state.execution.id) or state
+            still = {r.id for r in state.resources if r.status.is_failure}
+            failed = [id for id in failed if id in still]
+        return _obeyed(state, replace(command, resource_ids=tuple(failed)), now)
 
     def _take_over(self, execution_id: str, command: Command, now: datetime) -> Move:
         """Bring what belongs to closed layers to its end, and give the move that takes over the rest."""
@@ -97,6 +118,12 @@ class Control:
             # A big execution takes many such moves: each leaves less to do, and only those that fail are tries.
             conflicts += not self.table.commit(replace(replica.execution, home_region=region), tidy, now)
         raise OrchestratorError(f"execution {execution_id} moved {_TRIES} times while it was taken over")
+
+
+def _obeyed(state: State, command: Command, now: datetime) -> Move:
+    move = decide(state, command, now)
+    assert move is not None  # a command is carried out or refused
+    return move
 
 
 def _moved(execution: Execution, move: Move, region: str) -> Execution:
