@@ -1,14 +1,16 @@
 """What drctl shows of an execution: text for people, on any terminal or in a pipe. What comes from the table is never markup."""
 
+from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
+from itertools import accumulate
 
 from rich.console import Console, Group, RenderableType
 from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from dr_core.moves import ATTEMPTS_PER_FENCE
+from dr_core.moves import ATTEMPTS_PER_FENCE, counts
 from dr_core.records import Execution, ExecutionStatus, Layer, Resource, ResourceStatus
 from dr_core.reports import proof, read_reports
 from dr_core.state import Refusal
@@ -35,6 +37,17 @@ _STYLES: Mapping[str, str] = {
     "PENDING": "dim",
 }
 _TRIED = (ResourceStatus.FAILED, ResourceStatus.TIMED_OUT, ResourceStatus.RETRY_WAIT)
+# What needs a look comes first, what is over last.
+_URGENCY = (
+    *_TRIED,
+    ResourceStatus.STARTING,
+    ResourceStatus.WAITING,
+    ResourceStatus.REQUESTED,
+    ResourceStatus.PENDING,
+    ResourceStatus.CANCELLED,
+    ResourceStatus.SKIPPED,
+    ResourceStatus.SUCCEEDED,
+)
 _PIPE_WIDTH = 160
 
 
@@ -58,17 +71,34 @@ def title(execution: Execution) -> Text:
     return Text.assemble((what, "bold"), status_text(execution.status))
 
 
-def layers(all_layers: Iterable[Layer], resources: Iterable[Resource], now: datetime) -> Group:
-    """Each layer with its resources, as far as they are given."""
+def layers(all_layers: Iterable[Layer], resources: Iterable[Resource], now: datetime, most_lines: int | None = None) -> Group:
+    """Each layer with its resources, as far as they are given.
+
+    `most_lines`: of a layer's resources. Where there are more, those that need a look come first, and the others are counted.
+    """
     known = tuple(resources)
     parts: list[RenderableType] = []
     for layer in all_layers:
         parts.append(_layer_line(layer, now))
         inside = [resource for resource in known if resource.layer == layer.number]
-        if inside:
-            parts.append(Padding(_resource_table(inside, now), (0, 0, 0, 2)))
-            parts += list(_failure_lines(inside))
+        if not inside:
+            continue
+        shown, others = inside, list[Resource]()
+        if most_lines is not None and sum(map(_lines, inside)) > most_lines:
+            inside.sort(key=lambda resource: _URGENCY.index(resource.status))  # in itself as the manifest has them
+            fit = bisect_right(list(accumulate(map(_lines, inside))), most_lines - 1)
+            shown, others = inside[:fit], inside[fit:]
+        parts.append(Padding(_resource_table(shown, now), (0, 0, 0, 2)))
+        parts += list(_failure_lines(shown))
+        if others:
+            counted = ", ".join(f"{number} {status}" for status, number in counts(others).items())
+            parts.append(Text(f"  and {counted}", style="dim"))
     return Group(*parts)
+
+
+def _lines(resource: Resource) -> int:
+    """How many lines a resource takes: a failure has one of its own."""
+    return 1 + (resource.failure is not None and resource.status in _TRIED)
 
 
 def _layer_line(layer: Layer, now: datetime) -> Text:

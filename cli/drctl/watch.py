@@ -29,6 +29,9 @@ _REFRESH = timedelta(seconds=2)
 # An event may be stored after one that happened later, by another function: so far back is looked again for those not yet seen.
 _OVERLAP = timedelta(seconds=10)
 _INTERRUPTED = 130
+# Of the board: the head, the line of a decision that is waited for, and a few of the events above it.
+_OTHER_LINES = 8
+_FEWEST_LINES = 5
 
 
 def follow(
@@ -63,7 +66,7 @@ def follow(
             if _write(tail, out, zero) or clock() >= read_at + _REFRESH:
                 state, read_at = _load(table, execution_id), clock()
             if live:
-                live.update(_board(state, clock(), zero, usual), refresh=True)
+                live.update(_board(state, clock(), zero, usual, out.height), refresh=True)
             if _is_over(state.execution):
                 _write(tail, out, zero)
                 return state.execution
@@ -123,15 +126,16 @@ def remaining(execution: Execution, usual: float | None, now: datetime) -> str:
     return f"about {duration(left)} left" if left > 0 else f"{duration(-left)} longer than usual"
 
 
-def _board(state: State, now: datetime, zero: datetime, usual: float | None) -> Group:
-    """The layers, and the resources of the one that is open."""
+def _board(state: State, now: datetime, zero: datetime, usual: float | None, height: int) -> Group:
+    """The layers, and of the resources of the one that is open as many as a terminal of `height` lines has room for."""
     execution, approval = state.execution, state.approval
     head = Text.assemble("\n", view.title(execution), f"  {between(zero, execution.ended_at or now)}")
     if left := remaining(execution, usual, now):
         head.append(f"  {left}", style="dim")
     if approval is not None and approval.status is ApprovalStatus.PENDING:
         head.append(f"\nwaits for a decision until {moment(approval.expires_at)}", style="yellow")
-    return Group(head, view.layers(state.layers, state.resources, now))
+    room = max(_FEWEST_LINES, height - len(state.layers) - _OTHER_LINES)
+    return Group(head, view.layers(state.layers, state.resources, now, room))
 
 
 def watch(

@@ -6,9 +6,12 @@ from datetime import timedelta
 from rich.console import Console
 
 from dr_core.commands import Command
-from dr_core.records import ExecutionStatus
+from dr_core.errors import ErrorClass
+from dr_core.records import ExecutionStatus, Failure, Resource, ResourceStatus
 from dr_core.triggers import Outcome, Vote
+from drctl.view import layers
 from drctl.watch import follow, remaining, usual_seconds
+from tests.support.control_plane import T0, a_layer, a_resource
 from tests.support.desk import DONE, ID, Desk, failed
 
 DATABASE, WEB = ("database-tier", "AuroraMySQL"), ("[red]web[/red]", "ECS")
@@ -147,6 +150,42 @@ def test_on_a_terminal_a_board_shows_how_far_it_is(desk: Desk) -> None:
     assert "Layer 1  SUCCEEDED  1 resource" in written
     assert "[red]web[/red]  ECS  WAITING" in written and "75 %  3 of 4" in written
     assert written.count("Execution Completed") == 1
+
+
+def shown(most_lines: int | None, **statuses: int) -> list[str]:
+    """The lines of a layer with so many resources of each status, the failed ones last in the manifest."""
+    resources: list[Resource] = []
+    for status, number in statuses.items():
+        failure = Failure("Boom", ErrorClass.TERMINAL, "it broke") if status == "FAILED" else None
+        resources += [
+            a_resource(1, len(resources) + index, status=ResourceStatus(status), failure=failure) for index in range(1, number + 1)
+        ]
+    out = Console(file=io.StringIO(), width=120, color_system=None)
+    out.print(layers([a_layer(1, len(resources))], resources, T0, most_lines))
+    return out.file.getvalue().splitlines()  # type: ignore[attr-defined, no-any-return]
+
+
+def test_of_a_large_layer_the_board_shows_what_needs_a_look_and_counts_the_rest() -> None:
+    lines = shown(10, SUCCEEDED=480, WAITING=10, REQUESTED=7, FAILED=3)
+    assert len(lines) == 1 + 10, "its own line, nine for resources, and one for the others"
+    assert [line.split()[2] for line in lines[1:7]] == ["FAILED"] * 3 + ["WAITING"] * 3
+    assert [line.split()[0] for line in lines[4:7]] == ["lamp-481", "lamp-482", "lamp-483"], "as the manifest has them"
+    assert [line.strip() for line in lines[7:10]] == [f"lamp-{number}: Boom: it broke [TERMINAL]" for number in (498, 499, 500)]
+    assert lines[-1] == "  and 7 WAITING, 7 REQUESTED, 480 SUCCEEDED"
+
+
+def test_a_layer_that_there_is_room_for_is_shown_as_it_is() -> None:
+    assert shown(7, SUCCEEDED=3, FAILED=2) == shown(None, SUCCEEDED=3, FAILED=2)
+    assert shown(6, SUCCEEDED=3, FAILED=2)[-1] == "  and 2 SUCCEEDED"
+
+
+def test_the_board_leaves_room_on_the_terminal(desk: Desk) -> None:
+    desk.request([(f"web-{number}", "ECS") for number in range(20)])
+    desk.approve()
+    desk.upcoming = [lambda: None, lambda: desk.move(Command("cancel", "olga", "enough"))]
+    out = Console(file=io.StringIO(), width=120, height=20, force_terminal=True, color_system=None, _environ={"TERM": "xterm"})
+    assert followed(desk, out, timedelta()) is ExecutionStatus.CANCELLED
+    assert "and 10 REQUESTED" in out.file.getvalue(), "ten have room"  # type: ignore[attr-defined]
 
 
 def test_a_dry_run_ends_well(desk: Desk) -> None:
