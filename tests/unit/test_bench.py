@@ -5,7 +5,7 @@ from statistics import mean
 import pytest
 
 from tests.bench.cases import CASES, CHECK_SECONDS, TOLD, Case, checked, realistic
-from tests.bench.checks import followed
+from tests.bench.checks import burst, crowded, followed
 from tests.bench.nested import TEMPLATE
 from tests.bench.orchestrator import PAUSE
 from tests.bench.price import of_nested, of_orchestrator
@@ -95,3 +95,23 @@ def test_wrong_knowledge_is_noticed_later_and_right_knowledge_sooner() -> None:
     nothing, right, wrong = (mean(followed(540, 15, *how).lags) for how in ((0,), (5,), (5, 2.0)))
     assert right < 0.5 * nothing < nothing < wrong
     assert followed(540, 15, 5, peers=500).checks_per_minute * 500 / 60 == pytest.approx(10, rel=0.15), "and the first of each"
+
+
+def test_what_does_not_come_at_the_same_time_shares_nothing_and_is_followed_as_one_alone() -> None:
+    alone = followed(60, 15, 5)
+    for share in (True, False):
+        one = crowded(60, 15, 5, 1, share=share)
+        assert (one.batch, one.calls_per_minute) == (1, one.found.checks_per_minute)
+        assert mean(one.found.lags) == pytest.approx(mean(alone.lags), abs=0.3)
+
+
+def test_many_at_once_make_no_more_calls_when_they_share_them_and_are_seen_no_later() -> None:
+    shared, each = (crowded(60, 15, 5, 500, share=share) for share in (True, False))
+    assert shared.calls_per_minute < each.calls_per_minute == pytest.approx(each.found.checks_per_minute)
+    assert mean(shared.found.lags) < mean(each.found.lags)
+    assert shared.calls_per_second < 1.5 * 10
+
+
+def test_a_burst_comes_in_batches_each_of_which_makes_two_calls_at_most() -> None:
+    batches, calls = burst(500)
+    assert 500 / 10 <= batches <= calls <= 2 * batches < 500

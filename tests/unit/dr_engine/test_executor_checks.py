@@ -2,6 +2,7 @@
 
 import json
 import logging
+from dataclasses import replace
 from typing import Any
 
 import boto3
@@ -9,6 +10,7 @@ import pytest
 from botocore.exceptions import ConnectTimeoutError
 
 from dr_core import flow
+from dr_core.calls import recording
 from dr_core.events import WakeUp
 from dr_core.records import ResourceStatus
 from tests.support import lamps
@@ -59,6 +61,22 @@ def test_of_many_that_wait_together_each_is_looked_at_less_often(room: Room) -> 
     assert 4 <= room.delays()[-1][1] <= 6
     room.check()
     assert 16 <= room.delays()[-1][1] <= 24
+
+
+def test_of_a_call_that_ten_share_each_counts_a_tenth(room: Room, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A thousand with a tenth of a reading call each: ten calls a second."""
+    see = lamps.Lamp._seen
+
+    def seen_by_ten(self: lamps.Lamp, parameters: lamps.LampParameters) -> str:
+        seen, calls = see(self, parameters), recording().calls
+        calls[-1] = replace(calls[-1], shared_by=10)
+        return seen
+
+    room.request(peers=1000)
+    room.start()
+    monkeypatch.setattr(lamps.Lamp, "_seen", seen_by_ten)
+    room.check()
+    assert 8 <= room.delays()[-1][1] <= 12
 
 
 def test_at_its_deadline_a_resource_is_looked_at_a_last_time(room: Room, cloud: Cloud) -> None:

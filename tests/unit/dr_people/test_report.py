@@ -7,7 +7,9 @@ from datetime import datetime, timedelta
 import pytest
 from pydantic import ValidationError
 
+from dr_core.calls import Call
 from dr_core.moves import on_resource
+from dr_core.moves import text as text_of
 from dr_core.phases import Mode
 from dr_core.records import ExecutionStatus, Move, ResourceStatus
 from dr_core.triggers import Asked, Vote
@@ -246,6 +248,20 @@ def drilled(desk: Desk) -> None:
     called(desk, "0001-002", 1, "ecs:UpdateService")
     called(desk, "0001-002", 1, "ecs:DescribeServices", "Throttling")
     desk.begin("0001-002", DONE)
+
+
+def test_a_report_says_which_calls_told_of_several_resources(desk: Desk) -> None:
+    drilled(desk)
+    call = Call("ecs:DescribeServices", "us-west-2", {}, text_of(desk.now), error_code="ClientException", shared_by=10)
+    desk.table.keep_calls(desk.execution_id, "0001-002", 1, [call], desk.now)
+    report = made(desk)
+    assert [(call.action, call.shared_by) for call in report.calls] == [
+        ("ecs:UpdateService", None),
+        ("ecs:DescribeServices", None),
+        (call.action, 10),
+    ]
+    for shown in (as_html(report), as_markdown(report)):
+        assert shown.count(", shared by") == 1 and "ecs:DescribeServices, shared by 10" in shown
 
 
 def test_a_drills_report_says_so_and_that_production_was_not_touched(desk: Desk) -> None:

@@ -41,7 +41,10 @@ def is_reading(operation: str) -> bool:
 
 @dataclass(frozen=True)
 class Call:
-    """One call. `action` is IAM's name of it; `at` is UTC, RFC 3339; a call that was not sent has neither request id nor duration."""
+    """One call. `action` is IAM's name of it; `at` is UTC, RFC 3339; a call that was not sent has neither request id nor duration.
+
+    `shared_by`: how many resources one reading call told of, each of which shows it; None for a call of one alone.
+    """
 
     action: str
     region: str
@@ -52,6 +55,7 @@ class Call:
     duration_ms: int | None = None
     error_code: str | None = None
     error_message: str | None = None
+    shared_by: int | None = None
 
     @property
     def is_reading(self) -> bool:
@@ -75,6 +79,16 @@ class Recording:
         """The calls that change something."""
         return [call for call in self.calls if not call.is_reading]
 
+    @property
+    def reads(self) -> float:
+        """How many calls have been sent to read; of one that several share, a share."""
+        return sum(1 / (call.shared_by or 1) for call in self.calls if call.is_reading)
+
+    @property
+    def is_apart(self) -> bool:
+        """Whether what is read here is not shared with others: in a rehearsal, and where a call is sent once."""
+        return self.planning or _read.get() is not None
+
     def worth_keeping(self, *, failed: bool) -> list[Call]:
         """The calls that change something, and if the work has failed also those that read in vain."""
         return [call for call in self.calls if not call.is_reading or (failed and call.error_code)]
@@ -83,6 +97,11 @@ class Recording:
 _recording: ContextVar[Recording | None] = ContextVar("recording", default=None)
 # What has been answered to reading calls, by service, Region, operation and parameters.
 _read: ContextVar[dict[tuple[str, str, str, str], Mapping[str, Any]] | None] = ContextVar("read", default=None)
+
+
+def recording() -> Recording:
+    """What is recorded here; outside of both contexts one that nobody reads."""
+    return _recording.get() or Recording(planning=False)
 
 
 @contextmanager

@@ -60,7 +60,7 @@ def _about(known: Sequence[float], passed: float, usual: float, cap: float, spre
     return min(cap, max(looks, _GROWTH * (passed - longest)))
 
 
-def least_delay(resource: Resource, reads: int) -> float:
+def least_delay(resource: Resource, reads: float) -> float:
     """Seconds between two checks with so many reading calls each that keep all of its layer, module and account within the limit."""
     return resource.peers * reads / READS_PER_SECOND
 

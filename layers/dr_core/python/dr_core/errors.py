@@ -17,6 +17,24 @@ class ErrorClass(StrEnum):
     AMBIGUOUS = "AMBIGUOUS"  # the request may have been carried out: observe
 
 
+# The codes with which AWS's services say that there were too many calls.
+THROTTLES = frozenset(
+    {
+        "Throttling",
+        "ThrottlingException",
+        "ThrottledException",
+        "RequestThrottled",
+        "RequestThrottledException",
+        "RequestLimitExceeded",
+        "TooManyRequestsException",
+        "BandwidthLimitExceeded",
+        "SlowDown",
+        "PriorRequestNotComplete",
+        "EC2ThrottledException",
+    }
+)
+
+
 class ModuleError(OrchestratorError):
     """A resource could not be acted on or observed.
 

@@ -56,7 +56,8 @@ def acting_until(lease_until: datetime | None) -> Iterator[None]:
         _deadline.reset(token)
 
 
-def _hold_back(**_: object) -> None:
+def hold_back(**_: object) -> None:
+    """Raise ModuleError where the lease of this context is about to end."""
     lease_until = _deadline.get()
     if lease_until is not None and datetime.now(UTC) > lease_until - timedelta(seconds=_TRY_SECONDS):
         raise ModuleError("LeaseEnding", "the executor's lease ends: the call was not sent", ErrorClass.AMBIGUOUS)
@@ -187,7 +188,7 @@ def _assume(
         region_name=region,
     )
     core.register_component("data_loader", _models())
-    session.events.register_first("before-send", _hold_back)
+    session.events.register_first("before-send", hold_back)
     watch(session)
     return session
 

@@ -83,17 +83,17 @@ class Executor:
                 outcome = _outcome_of_status(module.observe(raw))
             except ModuleError as error:
                 outcome = _outcome_of_error(error)
-        delay = self._delay(resource, reads=len(calls.calls) - len(calls.changing()))
+        delay = self._delay(resource, reads=calls.reads)
         if outcome.failure is not None and outcome.failure.error_class is ErrorClass.THROTTLED:
             delay = max(delay, min(60.0, 2 * delay))
         checked = Checked(resource.id, resource.attempt, resource.check_no, outcome, delay, random.random())  # noqa: S311
         flow.follow(self._table, state, checked, self._clock)
         self._keep(message, resource, calls, outcome)
 
-    def _delay(self, resource: Resource, reads: int = 0) -> float:
+    def _delay(self, resource: Resource, reads: float = 0.0) -> float:
         """Seconds to the next check of a resource; at its deadline it has a last one.
 
-        `reads`: how many reading calls the last check made; the first ones come as spread as the acts did, which call more.
+        `reads`: how many reading calls the last check made, its share of shared ones. The first come spread as the acts, which call more.
         """
         now = self._clock()
         delay = check_delay(

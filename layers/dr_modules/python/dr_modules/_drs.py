@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final, TypeVar
 
+from dr_modules._listed import Listed, asked
+
 # No data flows from a source server in these states. STALLED is also what a machine shows that is no longer there.
 NOT_REPLICATING: Final = frozenset({"STOPPED", "DISCONNECTED", "STALLED"})
 # There is nothing yet, or nothing any more, that a launch could start from.
@@ -18,6 +20,16 @@ RECENT: Final = timedelta(hours=24)
 _DURATION: Final = re.compile(
     r"P(?=.)(?:(?P<weeks>\d+)W)?(?:(?P<days>\d+)D)?"
     r"(?:T(?:(?P<hours>\d+)H)?(?:(?P<minutes>\d+)M)?(?:(?P<seconds>\d+(?:\.\d+)?)S)?)?"
+)
+
+_SOURCE_SERVERS: Final = Listed("describe_source_servers", items=lambda page: page["items"])
+_JOBS: Final = Listed("describe_jobs", items=lambda page: page["items"])
+_RECOVERY_INSTANCES: Final = Listed(
+    "describe_recovery_instances",
+    items=lambda page: page["items"],
+    asks=lambda ids: {"filters": {"sourceServerIDs": ids}},
+    is_of=lambda item, name: item["sourceServerID"] == name,
+    most=200,
 )
 
 T = TypeVar("T")
@@ -80,26 +92,22 @@ class Job:
 def source_servers(drs: Any) -> list[SourceServer]:
     """Every source server of the Region, over all pages; none where DRS has not been initialized."""
     try:
-        pages = drs.get_paginator("describe_source_servers").paginate(filters={})
-        return [_server(item) for page in pages for item in page["items"]]
+        return [_server(item) for item in asked(drs, _SOURCE_SERVERS, filters={})]
     except drs.exceptions.UninitializedAccountException:
         return []
 
 
 def recovery_instances(drs: Any, server_ids: Sequence[str]) -> dict[str, RecoveryInstance]:
     """The recovery instances of these source servers, by source server id: DRS keeps one for each."""
-    found: dict[str, RecoveryInstance] = {}
-    for some in in_batches(server_ids, 200):
-        pages = drs.get_paginator("describe_recovery_instances").paginate(filters={"sourceServerIDs": some})
-        found |= {item["sourceServerID"]: _instance(item) for page in pages for item in page["items"]}
+    found = {item["sourceServerID"]: _instance(item) for item in asked(drs, _RECOVERY_INSTANCES, server_ids)}
     return {server_id: found[server_id] for server_id in server_ids if server_id in found}
 
 
 def recent_jobs(drs: Any) -> list[Job]:
     """The jobs of the last day, the latest first."""
-    first, last = ((utc_now() + by).strftime("%Y-%m-%dT%H:%M:%SZ") for by in (-RECENT, RECENT))
-    pages = drs.get_paginator("describe_jobs").paginate(filters={"fromDate": first, "toDate": last})
-    found = [_job(item) for page in pages for item in page["items"]]
+    # Of whole minutes: those who ask at the same time ask the same, and share it.
+    first, last = ((utc_now() + by).strftime("%Y-%m-%dT%H:%M:00Z") for by in (-RECENT, RECENT))
+    found = [_job(item) for item in asked(drs, _JOBS, filters={"fromDate": first, "toDate": last})]
     return sorted(found, key=lambda job: job.created, reverse=True)
 
 

@@ -32,9 +32,19 @@ from pydantic import Field, model_validator
 
 from dr_core.errors import ErrorClass
 from dr_core.phases import Phase
+from dr_modules._listed import Listed, asked
 from dr_modules.base import Count, DRModule, Flag, ModuleParameters, Names, NativeEvent, Permissions, PreflightFinding, Status, register
 
 FORMER_SIZE = "dr-orchestrator:former-size"
+
+# The limit: "DescribeAutoScalingGroups" in the API reference, without MaxRecords.
+_GROUPS = Listed(
+    "describe_auto_scaling_groups",
+    items=lambda page: page["AutoScalingGroups"],
+    asks=lambda names: {"AutoScalingGroupNames": names},
+    is_of=lambda item, name: item["AutoScalingGroupName"] == name,
+    most=50,
+)
 
 
 class AutoScalingParameters(ModuleParameters):
@@ -298,8 +308,7 @@ class AutoScaling(DRModule[AutoScalingParameters]):
 
 def _find(autoscaling: Any, names: Sequence[str]) -> dict[str, Group]:
     """The groups that a Region has, by name."""
-    pages = autoscaling.get_paginator("describe_auto_scaling_groups").paginate(AutoScalingGroupNames=list(names))
-    return {group["AutoScalingGroupName"]: _group(group) for page in pages for group in page["AutoScalingGroups"]}
+    return {group["AutoScalingGroupName"]: _group(group) for group in asked(autoscaling, _GROUPS, names)}
 
 
 def _emptied(group: Group) -> Status:

@@ -15,7 +15,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from pydantic_core import PydanticCustomError
 
 from dr_core.calls import is_reading
-from dr_core.errors import ErrorClass, ModuleError
+from dr_core.errors import THROTTLES, ErrorClass, ModuleError
 from dr_core.phases import Mode, Phase
 from dr_core.target import Run, Target
 
@@ -168,21 +168,6 @@ class NativeEvent:
 
 P = TypeVar("P", bound=ModuleParameters)
 
-_THROTTLES = frozenset(
-    {
-        "Throttling",
-        "ThrottlingException",
-        "ThrottledException",
-        "RequestThrottled",
-        "RequestThrottledException",
-        "RequestLimitExceeded",
-        "TooManyRequestsException",
-        "BandwidthLimitExceeded",
-        "SlowDown",
-        "PriorRequestNotComplete",
-        "EC2ThrottledException",
-    }
-)
 _DENIED_PREFIXES = ("AccessDenied", "Unauthorized")
 _INVALID_PREFIXES = ("Validation", "InvalidParameter", "InvalidInput", "InvalidRequest")
 _TERMINAL_PREFIXES = (*_DENIED_PREFIXES, *_INVALID_PREFIXES, "OptInRequired", "NoSuch")
@@ -508,7 +493,7 @@ def classify(error: ClientError, where: str, terminal_codes: frozenset[str] = fr
     message = f"{where}: {error.operation_name}: {error.response['Error'].get('Message', '')}"
     if code.startswith(_DENIED_PREFIXES):
         message += ". Allow the action to the execution role of that account (deploy/TargetAccountsAssumeRole.yaml)"
-    if code in _THROTTLES:
+    if code in THROTTLES:
         error_class = ErrorClass.THROTTLED
     elif code.startswith(_TERMINAL_PREFIXES) or "NotFound" in code or code in terminal_codes:
         error_class = ErrorClass.TERMINAL

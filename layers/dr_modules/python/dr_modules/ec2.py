@@ -33,6 +33,7 @@ from pydantic import Field
 
 from dr_core.errors import ErrorClass
 from dr_core.phases import Phase
+from dr_modules._listed import Item, Listed, asked
 from dr_modules.base import DRModule, Flag, Handle, ModuleParameters, Names, NativeEvent, Permissions, PreflightFinding, Status, register
 
 HOST_NAME = "Orchestrator:HostName"
@@ -45,8 +46,7 @@ _STANDARD_FAMILY = re.compile(r"(a|c|d|h|i|im|is|m|r|t|z)\d")
 _NO_CAPACITY = "InsufficientInstanceCapacity"
 # Reasons for a stop that say nothing about the instance.
 _ORDERLY = frozenset({"Client.UserInitiatedShutdown", "Client.UserInitiatedHibernate", "Client.InstanceInitiatedShutdown"})
-# The most that EC2 takes in one request: values of a filter, ids of DescribeInstanceStatus, types of DescribeInstanceTypes.
-_MOST_VALUES, _MOST_IDS, _MOST_TYPES = 200, 100, 100
+_MOST_TYPES = 100  # that EC2 takes in one DescribeInstanceTypes
 
 
 class Ec2Parameters(ModuleParameters):
@@ -262,15 +262,12 @@ class Ec2(DRModule[Ec2Parameters]):
 
     def _checks(self, ids: list[str]) -> dict[str, dict[str, str]]:
         """What the two status checks of each instance say."""
-        pages = self._ec2.get_paginator("describe_instance_status")
         return {
             found["InstanceId"]: {
                 "instance status": found["InstanceStatus"]["Status"],
                 "system status": found["SystemStatus"]["Status"],
             }
-            for some in _portions(ids, _MOST_IDS)
-            for page in pages.paginate(InstanceIds=some, IncludeAllInstances=True)
-            for found in page["InstanceStatuses"]
+            for found in asked(self._ec2, _CHECKS, ids, IncludeAllInstances=True)
         }
 
     def _change(self, instances: Mapping[str, Instance]) -> list[str]:
@@ -333,6 +330,32 @@ class Ec2(DRModule[Ec2Parameters]):
         }
 
 
+def _reserved(page: Item) -> Iterator[Item]:
+    return (found for reservation in page["Reservations"] for found in reservation["Instances"])
+
+
+def _tags(found: Item) -> dict[str, str]:
+    return {tag["Key"]: tag["Value"] for tag in found.get("Tags", [])}
+
+
+# The most values of a filter, and ids of DescribeInstanceStatus, that EC2 takes in one request. A filter takes `*` and `?` for any text, so
+# names are compared once more. DescribeInstanceStatus answers an error for all ids if one is not known.
+_INSTANCES = Listed(
+    "describe_instances",
+    items=_reserved,
+    asks=lambda names: {"Filters": [{"Name": f"tag:{HOST_NAME}", "Values": names}]},
+    is_of=lambda item, name: _tags(item).get(HOST_NAME) == name,
+    most=200,
+)
+_CHECKS = Listed(
+    "describe_instance_status",
+    items=lambda page: page["InstanceStatuses"],
+    asks=lambda ids: {"InstanceIds": ids},
+    is_of=lambda item, name: item["InstanceId"] == name,
+    most=100,
+)
+
+
 def _lacks_capacity(error: ClientError) -> bool:
     return bool(error.response["Error"]["Code"] == _NO_CAPACITY)
 
@@ -342,19 +365,17 @@ def _portions(items: list[str], size: int) -> Iterator[list[str]]:
 
 
 def _tagged(client: Any, names: list[str]) -> list[Instance]:
-    """All instances with one of the host names. A filter takes `*` and `?` for any text, so names are compared here once more."""
-    filters = ([{"Name": f"tag:{HOST_NAME}", "Values": some}] for some in _portions(names, _MOST_VALUES))
-    return [one for each in filters for one in _described(client, each) if one.name in names]
+    """All instances with one of the host names."""
+    return [_instance(found) for found in asked(client, _INSTANCES, names)]
 
 
 def _described(client: Any, filters: list[dict[str, Any]]) -> Iterator[Instance]:
     for page in client.get_paginator("describe_instances").paginate(Filters=filters):
-        for reservation in page["Reservations"]:
-            yield from (_instance(found) for found in reservation["Instances"])
+        yield from (_instance(found) for found in _reserved(page))
 
 
 def _instance(found: Mapping[str, Any]) -> Instance:
-    tags = {tag["Key"]: tag["Value"] for tag in found.get("Tags", [])}
+    tags = _tags(found)
     reason = found.get("StateReason") or {}
     return Instance(
         id=found["InstanceId"],

@@ -41,10 +41,27 @@ from typing import Any, ClassVar, Self
 from pydantic import Field, model_validator
 
 from dr_core.phases import Phase
+from dr_modules._listed import Listed, asked
 from dr_modules.base import Count, DRModule, Flag, ModuleParameters, NativeEvent, Permissions, PreflightFinding, Status, Text, register
 
 _FARGATE_VCPU = "L-3032A538"  # "Fargate On-Demand vCPU resource count": of all tasks of the account in a Region
 _CPU_UNITS = 1024  # of a vCPU, in which a task definition counts
+# Limits: "DescribeServices" and "DescribeScalableTargets" in the API references. Within a cluster a service's name says which one it is,
+# also as the end of its ARN.
+_SERVICES = Listed(
+    "describe_services",
+    items=lambda page: page["services"],
+    asks=lambda names: {"services": names},
+    is_of=lambda item, name: item["serviceName"] == name.split("/")[-1],
+    most=10,
+)
+_SCALABLE_TARGETS = Listed(
+    "describe_scalable_targets",
+    items=lambda page: page["ScalableTargets"],
+    asks=lambda names: {"ResourceIds": names},
+    is_of=lambda item, name: item["ResourceId"] == name,
+    most=50,
+)
 
 
 class EcsParameters(ModuleParameters):
@@ -295,20 +312,20 @@ class Ecs(DRModule[EcsParameters]):
 
     def _service(self, parameters: EcsParameters) -> Service:
         try:
-            answer = self._ecs.describe_services(cluster=parameters.cluster, services=[parameters.service])
+            found = asked(self._ecs, _SERVICES, [parameters.service], cluster=parameters.cluster)
         except self._ecs.exceptions.ClusterNotFoundException as error:
             message = f"there is no cluster {parameters.cluster} in {self.target.region}: correct EcsClusterName, or deploy it there"
             raise self.error("ClusterNotFoundException", message) from error
-        if not answer["services"]:
+        if not found:
             message = f"there is no service {parameters.service} in cluster {parameters.cluster} in {self.target.region}"
             raise self.error("ServiceNotFoundException", f"{message}: correct EcsServiceName, or deploy it there with desired count 0")
-        return _read(answer["services"][0])
+        return _read(found[0])
 
     def _peer_service(self, parameters: EcsParameters) -> Service | None:
         """The service of the same names in the other Region, if there is one."""
         peer, (cluster, name) = self.peer_client("ecs"), parameters.names
         try:
-            found = peer.describe_services(cluster=cluster, services=[name])["services"]
+            found = asked(peer, _SERVICES, [name], cluster=cluster)
         except peer.exceptions.ClusterNotFoundException:
             return None
         return _read(found[0]) if found else None
@@ -324,11 +341,8 @@ class Ecs(DRModule[EcsParameters]):
 
     def _limits(self, parameters: EcsParameters) -> Limits | None:
         target = parameters.scalable_target
-        found = self._scaling.describe_scalable_targets(
-            ServiceNamespace=target["ServiceNamespace"],
-            ResourceIds=[target["ResourceId"]],
-            ScalableDimension=target["ScalableDimension"],
-        )["ScalableTargets"]
+        kind = {key: target[key] for key in ("ServiceNamespace", "ScalableDimension")}
+        found = asked(self._scaling, _SCALABLE_TARGETS, [target["ResourceId"]], **kind)
         return Limits(found[0]["MinCapacity"], found[0]["MaxCapacity"]) if found else None
 
     def _wanted_limits(self, parameters: EcsParameters, limits: Limits | None) -> Limits | None:

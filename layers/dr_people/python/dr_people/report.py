@@ -181,7 +181,7 @@ class Deviation(_Part):
 
 
 class Call(_Part):
-    """A call to AWS, from the journal. A request id is CloudTrail's in the target account."""
+    """A call to AWS, from the journal. A request id is CloudTrail's in the target account; `shared_by` is how many resources it told of."""
 
     at: str
     resource_id: str
@@ -193,6 +193,7 @@ class Call(_Part):
     request_id: str | None
     error_code: str | None
     error_message: str | None
+    shared_by: int | None = None
 
 
 class Changed(_Part):

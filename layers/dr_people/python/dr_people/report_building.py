@@ -133,6 +133,7 @@ def _calls(journal: Journal, names: Mapping[str, str]) -> Iterator[Call]:
             request_id=call.get("request_id"),
             error_code=call.get("error_code"),
             error_message=call.get("error_message"),
+            shared_by=call.get("shared_by"),
         )
 
 
