@@ -7,13 +7,13 @@ Out: a message on each channel that has not had it, and a note of it in the tabl
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-import boto3
 from aws_lambda_powertools.utilities.batch import BatchProcessor, EventType, process_partial_response
 from aws_lambda_powertools.utilities.batch.types import PartialItemFailureResponse
 from aws_lambda_powertools.utilities.data_classes.sqs_event import SQSRecord
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from dr_core.arrivals import arrived
+from dr_core.aws import client
 from dr_core.events import Incoming
 from dr_core.observability import logger, utc_now
 from dr_core.state import table
@@ -30,7 +30,7 @@ processor = BatchProcessor(event_type=EventType.SQS)
 @cache
 def clients() -> tuple["S3Client", "SNSClient"]:
     """The clients, made once per environment."""
-    return boto3.client("s3"), boto3.client("sns")
+    return client("s3"), client("sns")
 
 
 def notify_one(record: SQSRecord) -> None:

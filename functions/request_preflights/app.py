@@ -6,9 +6,9 @@ Out: for each published application an Execution Requested with dryRun, for INST
 
 from functools import cache
 
-import boto3
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
+from dr_core.aws import client
 from dr_core.bus import publish
 from dr_core.changes import Entry
 from dr_core.observability import logger
@@ -19,7 +19,7 @@ from dr_engine.registered import Registered
 @cache
 def registered() -> Registered:
     """The published applications, read through one client."""
-    return Registered(boto3.client("s3"), setting("MANIFEST_BUCKET"))
+    return Registered(client("s3"), setting("MANIFEST_BUCKET"))
 
 
 @logger.inject_lambda_context(clear_state=True)

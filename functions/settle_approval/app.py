@@ -8,13 +8,13 @@ import json
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-import boto3
 from aws_lambda_powertools.utilities.batch import BatchProcessor, EventType, process_partial_response
 from aws_lambda_powertools.utilities.batch.types import PartialItemFailureResponse
 from aws_lambda_powertools.utilities.data_classes.sqs_event import SQSRecord
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from dr_core.arrivals import arrived
+from dr_core.aws import client
 from dr_core.observability import logger
 from dr_core.records import ApprovalStatus
 from dr_core.state import table
@@ -28,7 +28,7 @@ processor = BatchProcessor(event_type=EventType.SQS)
 @cache
 def sfn() -> "SFNClient":
     """The client, made once per environment."""
-    return boto3.client("stepfunctions")
+    return client("stepfunctions")
 
 
 def settle_one(record: SQSRecord) -> None:

@@ -52,7 +52,7 @@ def test_every_function_of_the_template_is_a_folder_with_one_file() -> None:
 def test_a_handler_imports_the_layers_and_never_another_function(path: Path, tree: ast.Module) -> None:
     hidden = {id(node) for block in for_types(tree) for node in ast.walk(block)}
     used = imported(node for node in ast.walk(tree) if id(node) not in hidden)
-    allowed = {"aws_lambda_powertools", "boto3", *OURS} | set(sys.stdlib_module_names)
+    allowed = {"aws_lambda_powertools", *OURS} | set(sys.stdlib_module_names)
     assert used <= allowed, f"{path.parent.name} imports {used - allowed}"
     types = imported(node for block in for_types(tree) for node in ast.walk(block))
     assert all(name.startswith("mypy_boto3_") for name in types)
@@ -93,6 +93,6 @@ def test_a_handler_says_what_comes_in_and_what_goes_out(path: Path, tree: ast.Mo
 def test_a_handler_reads_no_environment_and_makes_no_client_when_it_is_imported(path: Path, tree: ast.Module) -> None:
     at_import = [node for node in tree.body if not isinstance(node, ast.FunctionDef | ast.Import | ast.ImportFrom | ast.If)]
     text = "\n".join(ast.unparse(node) for node in at_import)
-    assert "boto3" not in text and "setting(" not in text
+    assert "client(" not in text and "setting(" not in text
     assert "os.environ" not in ast.unparse(tree), "settings read it, in one place"
     assert "lambda_handler" in {node.name for node in tree.body if isinstance(node, ast.FunctionDef)}

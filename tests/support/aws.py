@@ -12,10 +12,7 @@ from functools import cache
 from types import SimpleNamespace
 from typing import Any
 
-import boto3
-import botocore.session
 import pytest
-from botocore.config import Config
 from botocore.model import OperationModel, Shape
 from botocore.validate import ParamValidator
 from moto import mock_aws
@@ -29,6 +26,7 @@ from dr_modules.base import STARTABLE, DRModule, Handle, Progress, Status
 from localcloud import extension
 from localcloud.extension import clock
 from tests.support.control_plane import a_resource, an_execution
+from tests.support.sessions import OneOfEach
 
 STANDBY, PRIMARY = "us-west-2", "us-east-1"
 ACCOUNT = "123456789012"
@@ -91,7 +89,7 @@ class World:
 
     def client(self, service: str, region: str = STANDBY) -> Any:
         """A client that is not recorded."""
-        return _scene().client(service, region_name=region)  # type: ignore[call-overload]
+        return _scene().create_client(service, region_name=region)
 
     def answer(self, service: str, operation: str, response: dict[str, Any] | Exception, status: int = 200) -> None:
         """Answer every further call of `operation` with `response`, an `{"Error": …}` with its HTTP status, or an exception."""
@@ -230,38 +228,22 @@ def emulated(monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
 _worlds: list[World] = []  # the last one is the present one; sessions and clients outlive it, making them takes longer than the calls
 
 
-class _Session(boto3.Session):
-    """Makes each client once."""
-
-    def client(self, service: str, region_name: str, config: Config | None = None) -> Any:  # type: ignore[override]
-        key = (service, region_name, str(vars(config)) if config else "")
-        known: dict[tuple[str, str, str], Any] = self.__dict__.setdefault("_known", {})
-        if key not in known:
-            known[key] = super().client(service, region_name=region_name, config=config)  # type: ignore[call-overload]
-        return known[key]
-
-
-def _session() -> boto3.Session:
-    core = botocore.session.Session()
-    core.set_credentials("AKIATEST", "secret", "token")
-    return _Session(botocore_session=core, region_name=STANDBY)
-
-
 @cache
-def _scene() -> boto3.Session:
+def _scene() -> OneOfEach:
     """For setting scenes."""
-    return _session()
+    return OneOfEach(STANDBY)
 
 
 @cache
-def _under_test() -> boto3.Session:
+def _under_test() -> OneOfEach:
     """For the code under test."""
-    session = _session()
-    session.events.register("before-parameter-build.*.*", _record)
+    session = OneOfEach(STANDBY)
+    events = session.get_component("event_emitter")
+    events.register("before-parameter-build.*.*", _record)
     watch(session)  # before the answers: what is not sent is not answered by them either
-    session.events.register("after-call.*.*", _die)
-    session.events.register_first("before-call.*.*", _answer)  # type: ignore[arg-type]  # it may answer
-    session.events.register_first("before-send.*.*", _send)
+    events.register("after-call.*.*", _die)
+    events.register_first("before-call.*.*", _answer)
+    events.register_first("before-send.*.*", _send)
     return session
 
 

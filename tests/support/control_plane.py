@@ -32,6 +32,7 @@ from dr_core.records import Approval, ApprovalStatus, Execution, ExecutionStatus
 from dr_core.state import Table
 from dr_engine import executor, intake
 from dr_people import asking, mail, slack, wellbeing
+from tests.support.sessions import OneOfEach
 from tests.support.state_table import TABLE_NAME, create_state_table
 
 HOME, OTHER, ACCOUNT, SHA, ID = "us-west-2", "us-east-1", "123456789012", "5ha", "01JZZZZZZZZZZZZZZZZZZZZZZZ"
@@ -148,7 +149,8 @@ def emulated(monkeypatch: pytest.MonkeyPatch) -> Iterator[Cloud]:
     with mock_aws(), monkeypatch.context() as patch:
         patch.setattr("tests.support.control_plane._clouds", [made])
         patch.setattr(boto3, "DEFAULT_SESSION", _session())
-        patch.setattr("pynamodb.connection.base.get_session", _core)
+        patch.setattr("dr_core.aws.own_session", _own)
+        patch.setattr("pynamodb.connection.base.get_session", _of_pynamodb)
         create_state_table()
         made.calls.clear()
         yield made
@@ -167,19 +169,12 @@ def _answered(**given: Any) -> tuple[Any, dict[str, Any]] | None:
     return _clouds[0]._answered(**given) if _clouds else None
 
 
-class _Session(boto3.Session):
-    """Makes each client once: that takes longer than the calls."""
-
-    def client(self, service: str, config: Any = None, **more: Any) -> Any:  # type: ignore[override]
-        key = (service, str(more), str(vars(config)) if config else "")
-        known: dict[tuple[str, str, str], Any] = self.__dict__.setdefault("_known", {})
-        if key not in known:
-            known[key] = super().client(service, config=config, **more)  # type: ignore[call-overload]
-        return known[key]
+# Sessions serve all tests: they answer to the cloud of the one that runs.
 
 
 @cache
-def _core() -> botocore.session.Session:
+def _of_pynamodb() -> botocore.session.Session:
+    """pynamodb hooks into each client that it is given, and so needs new ones."""
     core = botocore.session.Session()
     core.set_credentials("AKIATEST", "secret", "token")
     core.set_config_variable("region", HOME)
@@ -187,9 +182,13 @@ def _core() -> botocore.session.Session:
 
 
 @cache
-def _session() -> _Session:
-    """Serves all tests: it answers to the cloud of the one that runs."""
-    return _Session(botocore_session=_core())
+def _own() -> OneOfEach:
+    return OneOfEach(HOME)
+
+
+@cache
+def _session() -> boto3.Session:
+    return boto3.Session(botocore_session=OneOfEach(HOME))
 
 
 def _copy_once(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,7 +9,6 @@ from functools import cache
 from io import BytesIO
 from typing import Any
 
-import boto3
 import botocore.session
 import pytest
 from botocore.exceptions import ClientError, ConnectTimeoutError, ParamValidationError
@@ -34,14 +33,16 @@ class Account:
     """moto, watched; `sent` are the requests that left botocore."""
 
     def __init__(self) -> None:
-        self.session = boto3.Session("AKIATEST", "secret", region_name=REGION)
-        self.session.events.register_first("before-send", lambda **given: self.sent.append(given["event_name"].rpartition(".")[2]))
+        self.session = botocore.session.Session()
+        self.session.set_credentials("AKIATEST", "secret")
+        events = self.session.get_component("event_emitter")
+        events.register_first("before-send", lambda **given: self.sent.append(given["event_name"].rpartition(".")[2]))
         self.sent: list[str] = []
         watch(self.session)
 
     def client(self, service: str, region: str = REGION) -> Any:
         """A client of the watched session."""
-        return self.session.client(service, region_name=region)  # type: ignore[call-overload]
+        return self.session.create_client(service, region_name=region)
 
 
 @pytest.fixture

@@ -1,15 +1,13 @@
 """A secret is read again after a minute, or at once where that is asked for."""
 
 from collections.abc import Iterator
-from datetime import timedelta
 from types import SimpleNamespace
 
 import boto3
 import pytest
-from aws_lambda_powertools.utilities.parameters import base
 
 from dr_core.secret_store import Secret
-from tests.support.control_plane import T0, Cloud, emulated
+from tests.support.control_plane import Cloud, emulated
 
 
 @pytest.fixture
@@ -20,9 +18,8 @@ def cloud(monkeypatch: pytest.MonkeyPatch) -> Iterator[Cloud]:
 
 
 def at(monkeypatch: pytest.MonkeyPatch, seconds: float) -> None:
-    """It is so many seconds after noon, for Powertools, which takes the local time."""
-    now = (T0 + timedelta(seconds=seconds)).replace(tzinfo=None)
-    monkeypatch.setattr(base, "datetime", SimpleNamespace(now=lambda: now))
+    """The function has run for so many seconds."""
+    monkeypatch.setattr("dr_core.secret_store.time", SimpleNamespace(monotonic=lambda: seconds))
 
 
 def test_a_rotated_secret_is_in_use_after_a_minute(cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> None:

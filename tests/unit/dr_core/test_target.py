@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 from typing import Any
 
-import boto3
+import botocore.session
 import pytest
 from botocore.config import Config
 from botocore.exceptions import ConnectTimeoutError
@@ -190,13 +190,19 @@ def test_one_try_of_a_call_is_shorter_than_what_is_kept_free_of_a_lease() -> Non
     assert options.connect_timeout + options.read_timeout < target._TRY_SECONDS
 
 
+def a_session() -> botocore.session.Session:
+    made = botocore.session.Session()
+    made.set_credentials("AKIATEST", "secret")
+    return made
+
+
 def test_a_client_is_made_once_for_all_who_share_the_session() -> None:
     """To make one takes longer than most calls; one with a configuration of its own is its own."""
-    session = boto3.Session("AKIATEST", "secret", region_name="us-west-2")
+    session = a_session()
     one, other = (Target(session, "222222222222", "us-west-2", "us-east-1") for _ in range(2))
     assert one.client("ssm") is other.client("ssm") is one.client("ssm", region="us-west-2")
     assert one.client("ssm") is not one.client("ssm", region="us-east-1")
     assert one.client("ssm") is not one.client("ec2")
     assert one.client("ssm", config=Config(read_timeout=3)) is not one.client("ssm")
     assert one.client("ssm").meta.config.read_timeout == 10
-    assert Target(boto3.Session("AKIATEST", "secret"), "2", "us-west-2", "us-east-1").client("ssm") is not one.client("ssm")
+    assert Target(a_session(), "2", "us-west-2", "us-east-1").client("ssm") is not one.client("ssm")

@@ -3,9 +3,9 @@
 from collections.abc import Mapping
 from typing import ClassVar
 
-import boto3
 import pytest
 from botocore.exceptions import ClientError
+from botocore.session import Session
 from pydantic import Field, ValidationError
 
 from dr_core.errors import ErrorClass, ModuleError
@@ -59,7 +59,7 @@ class Lamp(DRModule[LampParameters]):
 
 
 def lamp(*handles: Handle, mode: Mode = Mode.PLANNED, phase: Phase = Phase.ACTIVATE) -> Lamp:
-    target = Target(boto3.Session("a", "b", region_name="us-west-2"), "1", "us-west-2", "us-east-1")
+    target = Target(Session(), "1", "us-west-2", "us-east-1")
     return Lamp(target, Run("01X", "shop", phase, mode, "1#1", "hall", 1), handles)
 
 

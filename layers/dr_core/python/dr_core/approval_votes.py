@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING
 
-import boto3
 from botocore.exceptions import ClientError
 
 from dr_core import approval_rules, flow
 from dr_core.approval_plan import plan_digest
+from dr_core.aws import client
 from dr_core.commands import NotAllowedError
 from dr_core.errors import OrchestratorError
 from dr_core.moves import applied
@@ -89,7 +89,7 @@ def votes() -> Votes:
 
 @cache
 def _s3() -> "S3Client":
-    return boto3.client("s3")
+    return client("s3")
 
 
 def published(key: str) -> bytes | None:

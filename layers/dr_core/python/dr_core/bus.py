@@ -4,8 +4,7 @@ from collections.abc import Sequence
 from functools import cache
 from typing import TYPE_CHECKING
 
-import boto3
-
+from dr_core.aws import client
 from dr_core.changes import Entry
 from dr_core.observability import logger
 from dr_core.settings import setting
@@ -19,7 +18,7 @@ _BATCH = 10  # the most that PutEvents takes
 
 @cache
 def _events() -> "EventBridgeClient":
-    return boto3.client("events")
+    return client("events")
 
 
 def publish(entries: Sequence[Entry]) -> list[Entry]:

@@ -18,9 +18,9 @@ from io import BytesIO
 from types import SimpleNamespace
 from typing import Any, Final
 
-import boto3
 from botocore.model import ListShape, MapShape, OperationModel, Shape, StructureShape
 from botocore.response import StreamingBody
+from botocore.session import Session
 
 from dr_core.moves import text
 
@@ -137,12 +137,13 @@ def _as_current(recording: Recording) -> Iterator[Recording]:
         _recording.reset(token)
 
 
-def watch(session: boto3.Session) -> None:
+def watch(session: Session) -> None:
     """Have the calls of all clients that the session makes from now on recorded. Once for each session."""
-    session.events.register("before-parameter-build.*.*", _begin)
-    session.events.register_first("before-call.*.*", _answer)  # type: ignore[arg-type]  # it may answer
-    session.events.register("after-call.*.*", _end)
-    session.events.register("after-call-error.*.*", _fail)
+    events = session.get_component("event_emitter")
+    events.register("before-parameter-build.*.*", _begin)
+    events.register_first("before-call.*.*", _answer)
+    events.register("after-call.*.*", _end)
+    events.register("after-call-error.*.*", _fail)
 
 
 def _begin(params: Mapping[str, Any], model: OperationModel, context: dict[str, Any], **_: object) -> None:

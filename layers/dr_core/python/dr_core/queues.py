@@ -5,8 +5,7 @@ from datetime import datetime
 from functools import cache
 from typing import TYPE_CHECKING
 
-import boto3
-
+from dr_core.aws import client
 from dr_core.events import wake_up
 from dr_core.records import DetailType, Event, Kind, Move, ResourceStatus, State
 from dr_core.settings import Name, setting
@@ -26,7 +25,7 @@ _LONGEST_DELAY = 900  # the most that SQS holds a message back; the sweep covers
 
 @cache
 def _sqs() -> "SQSClient":
-    return boto3.client("sqs")
+    return client("sqs")
 
 
 def send(execution_id: str, event: Event, delay_seconds: int = 0) -> None:

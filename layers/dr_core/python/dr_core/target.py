@@ -12,12 +12,11 @@ from functools import cache, lru_cache
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
-import boto3
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError
-from botocore.loaders import Loader, create_loader
-from botocore.session import get_session
+from botocore.session import Session
 
+from dr_core.aws import client, new_session, own_session
 from dr_core.calls import watch
 from dr_core.errors import ErrorClass, ModuleError
 from dr_core.phases import Mode, Phase
@@ -43,7 +42,7 @@ _making = threading.Lock()
 # Who opens the same target meanwhile waits for that session, for the sake of the clients that it has; others are not held up.
 _opening = tuple(threading.Lock() for _ in range(64))
 # The clients of each session, by service and Region: to make one takes longer than most calls.
-_made: WeakKeyDictionary[boto3.Session, dict[tuple[str, str], Any]] = WeakKeyDictionary()
+_made: WeakKeyDictionary[Session, dict[tuple[str, str], Any]] = WeakKeyDictionary()
 
 
 @contextmanager
@@ -70,18 +69,18 @@ class Target:
     `region` is the Region that the phase acts on, `peer_region` the other one.
     """
 
-    session: boto3.Session
+    session: Session
     account: str
     region: str
     peer_region: str
 
     def client(self, service: str, region: str | None = None, config: Config | None = None) -> Any:
-        """A boto3 client of `service` in `region`, by default the target Region; one with a `config` of its own is made anew."""
+        """A client of `service` in `region`, by default the target Region; one with a `config` of its own is made anew."""
         where, merged = region or self.region, _CONFIG.merge(config) if config else _CONFIG
         with _making:
             known = _made.setdefault(self.session, {}) if config is None else {}
             if (service, where) not in known:
-                known[service, where] = self.session.client(service, region_name=where, config=merged)  # type: ignore[call-overload]
+                known[service, where] = self.session.create_client(service, region_name=where, config=merged)
             return known[service, where]
 
 
@@ -149,15 +148,13 @@ def target_access() -> TargetAccess:
 
 
 @lru_cache(maxsize=128)
-def _assume(
-    role_name: str, external_id: str, account: str, region: str, purpose: Purpose, actions: tuple[str, ...], slot: int
-) -> boto3.Session:
+def _assume(role_name: str, external_id: str, account: str, region: str, purpose: Purpose, actions: tuple[str, ...], slot: int) -> Session:
     """A session of the role; `slot` changes with the time, so that an answer is never reused past its end."""
     del slot
-    role_arn = f"arn:{boto3.Session().get_partition_for_region(region)}:iam::{account}:role/{role_name}"
+    role_arn = f"arn:{own_session().get_partition_for_region(region)}:iam::{account}:role/{role_name}"
     policy = {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": list(actions), "Resource": "*"}]}
     with _making:
-        sts = boto3.client("sts", region_name=region, config=_CONFIG)
+        sts = client("sts", region_name=region, config=_CONFIG)
     try:
         credentials = sts.assume_role(
             RoleArn=role_arn,
@@ -179,21 +176,9 @@ def _assume(
         ) from error
     except BotoCoreError as error:
         raise ModuleError(type(error).__name__, f"cannot assume {role_arn}: {error}", ErrorClass.RETRYABLE) from error
-    core = get_session()
-    session = boto3.Session(
-        botocore_session=core,
-        aws_access_key_id=credentials["AccessKeyId"],
-        aws_secret_access_key=credentials["SecretAccessKey"],
-        aws_session_token=credentials["SessionToken"],
-        region_name=region,
-    )
-    core.register_component("data_loader", _models())
-    session.events.register_first("before-send", hold_back)
+    session = new_session()
+    session.set_credentials(credentials["AccessKeyId"], credentials["SecretAccessKey"], credentials["SessionToken"])
+    session.set_config_variable("region", region)
+    session.get_component("event_emitter").register_first("before-send", hold_back)
     watch(session)
     return session
-
-
-@cache
-def _models() -> Loader:
-    """Reads AWS's models, each once for all sessions; a loader of its own would have every session parse them anew."""
-    return create_loader()

@@ -9,9 +9,8 @@ from functools import cache, partial
 from itertools import islice
 from typing import TYPE_CHECKING
 
-import boto3
-
 from dr_core.application import FILE_NAME, Application, Bounds, read_application
+from dr_core.aws import client
 from dr_core.checks import with_known_times
 from dr_core.errors import InvalidInputError, Problem
 from dr_core.events import ExecutionRequested, Incoming, execution_id, printable
@@ -209,7 +208,7 @@ def intake() -> Intake:
     return Intake(
         table=table(),
         access=target_access(),
-        s3=boto3.client("s3"),
+        s3=client("s3"),
         manifest_bucket=setting("MANIFEST_BUCKET"),
         region=setting("AWS_REGION"),
         account=setting("AWS_ACCOUNT_ID"),

@@ -5,7 +5,6 @@ from datetime import datetime
 from functools import cache
 from typing import TYPE_CHECKING
 
-import boto3
 from botocore.exceptions import BotoCoreError, ClientError
 from pydantic import BaseModel, ConfigDict
 from pydantic.alias_generators import to_camel
@@ -13,6 +12,7 @@ from pydantic.alias_generators import to_camel
 from dr_core import flow
 from dr_core.approval_rules import is_to_be_asked, is_waited_for
 from dr_core.approvals import link_for, link_signer
+from dr_core.aws import client
 from dr_core.errors import OrchestratorError
 from dr_core.events import Incoming
 from dr_core.notes import Notes
@@ -38,7 +38,7 @@ class NobodyAskedError(OrchestratorError):
 @cache
 def sns() -> "SNSClient":
     """The client, made once per environment."""
-    return boto3.client("sns")
+    return client("sns")
 
 
 def slack_channel() -> "Slack | None":

@@ -6,7 +6,7 @@ from email.policy import SMTP
 from functools import cache
 from typing import TYPE_CHECKING
 
-import boto3
+from dr_core.aws import client
 
 if TYPE_CHECKING:
     from mypy_boto3_sesv2 import SESV2Client
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 @cache
 def ses() -> "SESV2Client":
     """The client, made once per environment."""
-    return boto3.client("sesv2")
+    return client("sesv2")
 
 
 def compose(sender: str, recipient: str, subject: str, text: str, html: str) -> bytes:

@@ -6,10 +6,10 @@ from datetime import datetime, timedelta
 from functools import cache
 from typing import TYPE_CHECKING, Any, Final
 
-import boto3
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
+from dr_core.aws import client
 from dr_people.wording import duration
 
 if TYPE_CHECKING:
@@ -51,12 +51,12 @@ def look(stack: str, dead_letters: Mapping[str, str], now: datetime) -> Wellbein
 @cache
 def _sqs() -> "SQSClient":
     """The client, made once per environment: that takes longer than the call."""
-    return boto3.client("sqs", config=_IMPATIENT)
+    return client("sqs", config=_IMPATIENT)
 
 
 @cache
 def _cloudwatch() -> Any:
-    return boto3.client("cloudwatch", config=_IMPATIENT)
+    return client("cloudwatch", config=_IMPATIENT)
 
 
 def _dead_letters(name: str, url: str) -> Sign:
