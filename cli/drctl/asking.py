@@ -10,9 +10,9 @@ from rich.text import Text
 from ulid import ULID
 
 from dr_core.application import FILE_NAME, Regions, read_application
-from dr_core.events import ExecutionRequested
 from dr_core.phases import Mode, Phase
 from dr_core.records import State
+from dr_core.requests import ExecutionRequested
 from dr_core.state import Refusal
 from drctl import signed, view
 from drctl.cloud import ANSWER_WITHIN, Cloud

@@ -7,8 +7,8 @@ from rich.text import Text
 from ulid import ULID
 
 from dr_core.commands import CommandName
-from dr_core.events import CommandRequested
 from dr_core.records import State
+from dr_core.requests import CommandRequested
 from dr_core.state import Refusal
 from drctl import signed, view
 from drctl.cloud import ANSWER_WITHIN, Cloud, cloud_of

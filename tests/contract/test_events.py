@@ -9,8 +9,9 @@ import boto3
 import pytest
 from botocore.validate import ParamValidator
 
-from dr_core.events import MAX_EVENT_BYTES, ExecutionRequested, Incoming, WakeUp
+from dr_core.events import MAX_EVENT_BYTES, Incoming, WakeUp
 from dr_core.records import DetailType
+from dr_core.requests import ExecutionRequested
 from dr_engine.forwarding import native_events
 from tests.support.desk import Desk, desk
 from tests.support.samples import FOLDER, build, file_of

@@ -33,6 +33,7 @@ LOADED_BY: Final = {
     "dr_core.approvals": LINKS,
     "dr_core.manifest": {"accept_request", "start_execution"},
     "dr_core.reports": PAGES | SLACK,
+    "dr_core.requests": REQUESTS | {"notify_people"},
     "dr_core.target": ENGINE,
     "dr_modules.base": ENGINE,
     "itsdangerous": LINKS,

@@ -12,9 +12,10 @@ from pydantic import ValidationError
 from dr_core import events
 from dr_core.commands import Command
 from dr_core.errors import ErrorClass, InvalidInputError
-from dr_core.events import MAX_EVENT_BYTES, ExecutionRequested, Incoming, WakeUp
+from dr_core.events import MAX_EVENT_BYTES, Incoming, WakeUp
 from dr_core.phases import Mode, Phase
 from dr_core.records import DetailType, Event
+from dr_core.requests import ExecutionRequested
 from tests.support.control_plane import T0, an_execution
 from tests.support.memory_table import LayerPlan, ResourcePlan
 from tests.support.story import Story, broken

@@ -8,7 +8,7 @@ import boto3
 import pytest
 from moto import mock_aws
 
-from dr_core.events import ExecutionRequested
+from dr_core.requests import ExecutionRequested
 from dr_engine.registered import Registered
 
 BUCKET, AT = "the-manifests", "2031-03-01T05:00:00Z"

@@ -5,7 +5,7 @@ import json
 import boto3
 import pytest
 
-from dr_core.events import CommandRequested
+from dr_core.requests import CommandRequested
 from tests.support.desk import BUS, DONE, ID, Desk, desk, failed
 
 __all__ = ["desk"]

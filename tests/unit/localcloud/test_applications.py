@@ -4,9 +4,9 @@ import json
 
 import pytest
 
-from dr_core.events import ExecutionRequested
 from dr_core.manifest import parse_manifest
 from dr_core.phases import Phase
+from dr_core.requests import ExecutionRequested
 from dr_modules import base
 from localcloud import applications
 from localcloud.cloud import CONTROL_ACCOUNT, PRIMARY_REGION, REPOSITORY, STANDBY_REGION, WORKLOAD_ACCOUNT

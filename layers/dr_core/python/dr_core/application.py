@@ -15,11 +15,11 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints, Validation
 from pydantic_core import PydanticCustomError
 
 from dr_core.errors import InvalidInputError, Problem
-from dr_core.events import Name, Region
 from dr_core.findings import Finding, dotted, explain, shown, suggestion
 from dr_core.json_document import NotJsonError, read_json
 from dr_core.phases import Phase
 from dr_core.records import Approver
+from dr_core.requests import Name, Region
 
 FILE_NAME = "application.json"
 

@@ -6,11 +6,12 @@ from datetime import datetime
 from dr_core import flow
 from dr_core.commands import Command, NotAllowedError, elsewhere
 from dr_core.errors import InvalidInputError, OrchestratorError
-from dr_core.events import CommandRequested, Incoming
+from dr_core.events import Incoming
 from dr_core.execution import decide
 from dr_core.moves import RESOURCES_PER_MOVE
 from dr_core.observability import logger
 from dr_core.records import DetailType, Event, Execution, Kind, Move, State
+from dr_core.requests import CommandRequested
 from dr_core.state import Receipt, Table
 from dr_core.takeover import give_up, take_over, tidied
 

@@ -8,9 +8,9 @@ from itertools import groupby
 
 from dr_core.application import FILE_NAME, Application
 from dr_core.errors import InvalidInputError, Problem
-from dr_core.events import ExecutionRequested
 from dr_core.phases import Mode, Phase
 from dr_core.records import ExecutionStatus, Layer, LayerStatus, Resource, ResourceStatus
+from dr_core.requests import ExecutionRequested
 from dr_core.state import Listed, Table
 from dr_engine.plan import Modules, Plan, as_stored, resource_id
 

@@ -13,11 +13,12 @@ from dr_core.application import FILE_NAME, Application, Bounds, read_application
 from dr_core.aws import client
 from dr_core.checks import with_known_times
 from dr_core.errors import InvalidInputError, Problem
-from dr_core.events import ExecutionRequested, Incoming, execution_id, printable
+from dr_core.events import Incoming, execution_id, printable
 from dr_core.observability import logger
 from dr_core.phases import Mode, Phase
 from dr_core.records import Approval, ApprovalStatus, Execution, ExecutionStatus, Resource
 from dr_core.references import REFERENCE_ACTIONS, Resolver
+from dr_core.requests import ExecutionRequested
 from dr_core.settings import setting
 from dr_core.state import LockedError, Refusal, Table, table
 from dr_core.target import Purpose, TargetAccess, target_access

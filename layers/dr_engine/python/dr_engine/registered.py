@@ -5,9 +5,9 @@ from typing import TYPE_CHECKING
 
 from dr_core.application import read_application
 from dr_core.errors import InvalidInputError
-from dr_core.events import ExecutionRequested
 from dr_core.observability import logger
 from dr_core.phases import Mode, Phase
+from dr_core.requests import ExecutionRequested
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client

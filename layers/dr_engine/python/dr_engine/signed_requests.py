@@ -24,9 +24,10 @@ from dr_core.approval_votes import Votes
 from dr_core.commands import NotAllowedError
 from dr_core.control import Control
 from dr_core.errors import InvalidInputError
-from dr_core.events import CommandRequested, Incoming, VoteRequested, printable
+from dr_core.events import Incoming, printable
 from dr_core.metrics import Metric, measure
 from dr_core.observability import logger
+from dr_core.requests import CommandRequested, VoteRequested
 from dr_core.state import Table
 from dr_core.triggers import Vote
 from dr_engine.intake import Intake
