@@ -46,6 +46,13 @@ def test_a_session_has_the_rights_of_its_task_and_a_name(cloud: Cloud) -> None:
     assert where.client("sts").get_caller_identity()["Account"] == FAR
 
 
+def test_a_session_acts_in_its_region_with_what_the_role_gave_it(cloud: Cloud) -> None:
+    session = TargetAccess("the-role", "the-external-id").open(FAR, OTHER, HOME, Purpose("01RUN", "erp", Phase.ACTIVATE), ()).session
+    credentials: Any = session.get_credentials()
+    assert credentials.access_key.startswith("ASIA") and credentials.secret_key and credentials.token
+    assert session.get_config_variable("region") == OTHER
+
+
 def test_a_session_is_tagged_with_what_it_is_for_and_cleanup_has_a_role_of_its_own(cloud: Cloud) -> None:
     opened(phase=Phase.ACTIVATE)
     opened(phase=Phase.CLEANUP)
