@@ -1,10 +1,12 @@
 """What the state table tells: timelines in order, executions newest first, what is due oldest first."""
 
 from datetime import timedelta
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+from dr_core.errors import OrchestratorError
 from dr_core.events import new_event_id
 from dr_core.items import EXECUTION_SK, ExecutionItem
 from dr_core.mapping import item_of
@@ -139,6 +141,8 @@ def test_an_executor_reads_the_execution_and_one_resource(table: Table) -> None:
 
 
 def test_what_a_batch_leaves_for_later_is_read_too(table: Table, monkeypatch: pytest.MonkeyPatch) -> None:
+    waited: list[float] = []
+    monkeypatch.setattr("dr_core.state.time", SimpleNamespace(sleep=waited.append))
     client: Any = table._connection.client
     read = client.batch_get_item
 
@@ -150,6 +154,16 @@ def test_what_a_batch_leaves_for_later_is_read_too(table: Table, monkeypatch: py
     monkeypatch.setattr(client, "batch_get_item", one_at_a_time)
     state = table.load_resource(ID, "0001-002")
     assert state and (state.execution.id, state.resources[0].id) == (ID, "0001-002")
+    assert len(waited) == 1, "once, before the second of two items"
+
+
+def test_what_a_batch_never_reads_is_an_error(table: Table, monkeypatch: pytest.MonkeyPatch) -> None:
+    waited: list[float] = []
+    monkeypatch.setattr("dr_core.state.time", SimpleNamespace(sleep=waited.append))
+    monkeypatch.setattr(table._connection.client, "batch_get_item", lambda RequestItems: {"Responses": {}, "UnprocessedKeys": RequestItems})
+    with pytest.raises(OrchestratorError, match="the table left 2 items unread over 10 tries"):
+        table.load_resource(ID, "0001-002")
+    assert len(waited) == 10 and all(0.02 <= pause <= 1 for pause in waited)
 
 
 def test_what_decides_is_read_consistently_and_layers_before_resources(table: Table, cloud: Cloud) -> None:

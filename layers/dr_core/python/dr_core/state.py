@@ -207,11 +207,14 @@ class Table:
         client: Any = self._connection.client  # pynamodb's models read one kind of item at a time
         found: dict[tuple[str, str], dict[str, Any]] = {}
         keys = [{"pk": {"S": pk}, "sk": {"S": sk}} for pk, sk in sorted(wanted)]
-        while keys:  # it may leave some for later
+        for attempt in range(_CONFLICT_TRIES):
             answer = client.batch_get_item(RequestItems={self._name: {"Keys": keys, "ConsistentRead": True}})
             found.update({(item["pk"]["S"], item["sk"]["S"]): item for item in answer["Responses"].get(self._name, ())})
             keys = answer.get("UnprocessedKeys", {}).get(self._name, {}).get("Keys", [])
-        return [_snapshot(found, *one) for one in asked]
+            if not keys:
+                return [_snapshot(found, *one) for one in asked]
+            _wait(attempt)  # it leaves some for later when it is throttled
+        raise OrchestratorError(f"the table left {len(keys)} items unread over {_CONFLICT_TRIES} tries")
 
     def approval(self, execution_id: str) -> Approval | None:
         """The approval that is waited for, or else the last one that was; whatever its status."""
@@ -543,8 +546,13 @@ class Table:
                     return False
                 if not codes & {"TransactionConflict", "ThrottlingError", "ProvisionedThroughputExceeded"}:
                     raise
-                time.sleep(random.uniform(0.02, min(1.0, 0.05 * 2**attempt)))  # noqa: S311  (jitter, not a secret)
+                _wait(attempt)
         raise OrchestratorError(f"the table stayed in conflict over {_CONFLICT_TRIES} tries")
+
+
+def _wait(attempt: int) -> None:
+    """Before the next try, up to a second: longer each time, spread so that those who collided do not meet again."""
+    time.sleep(random.uniform(0.02, min(1.0, 0.05 * 2**attempt)))  # noqa: S311  (jitter, not a secret)
 
 
 @cache
