@@ -128,8 +128,21 @@ MUTANTS: Final[Mapping[str, Mutant]] = {
     "outbox": Mutant(
         (
             Patch(
+                f"{_CORE}/writing.py",
+                "    for commit in commits:\n        save_events(transaction, commit.execution, commit.move.events, commit.now)\n",
+                "",
+            ),
+            Patch(
                 f"{_CORE}/state.py",
-                "            save_events(transaction, execution, move.events, now)\n\n        return self._transact(write)",
+                "            done = self._commit_together(Commit(execution, move, now))\n",
+                "            done = self._commit_together(Commit(execution, move, now))\n"
+                "            if done and move.events:\n"
+                "                self._transact(lambda transaction: save_events(transaction, execution, move.events, now))\n",
+            ),
+            Patch(
+                f"{_CORE}/state.py",
+                "condition=NonceItem.pk.does_not_exist())\n\n        return self._transact(write)",
+                "condition=NonceItem.pk.does_not_exist())\n\n"
                 "        committed = self._transact(write)\n"
                 "        if committed and move.events:\n"
                 "            self._transact(lambda transaction: save_events(transaction, execution, move.events, now))\n"
