@@ -113,7 +113,17 @@ MUTANTS: Final[Mapping[str, Mutant]] = {
                 "resource.attempt != message.attempt",
             ),
         ),
-        emphasis=Emphasis(largest=3, phases=(Phase.INSTANTIATE,), twice=0.5, strikes=False),
+        # Checks that know how long it takes come once, at the right time: throttled, they come again and again.
+        (
+            Fault(
+                effect=Effect.THROTTLE,
+                name="always-throttled",
+                operation="Describe*",
+                function=f"{STACK}-check-resource",
+                probability=0.8,
+            ),
+        ),
+        Emphasis(largest=3, phases=(Phase.INSTANTIATE,), twice=0.5, strikes=False),
     ),
     "lock": Mutant(
         (
