@@ -144,8 +144,8 @@ MUTANTS: Final[Mapping[str, Mutant]] = {
             ),
             Patch(
                 f"{_CORE}/state.py",
-                "            done = self._commit_together(Commit(execution, move, now))\n",
-                "            done = self._commit_together(Commit(execution, move, now))\n"
+                "            done = self._commit_together(mine)\n",
+                "            done = self._commit_together(mine)\n"
                 "            if done and move.events:\n"
                 "                self._transact(lambda transaction: save_events(transaction, execution, move.events, now))\n",
             ),

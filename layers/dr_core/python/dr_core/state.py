@@ -377,13 +377,14 @@ class Table:
         that was used before is a condition that does not hold.
         """
 
+        mine = Commit(execution, move, now)
         if receipt is None and not once:
-            done = self._commit_together(Commit(execution, move, now))
+            done = self._commit_together(mine)
             if done is not None:
                 return done
 
         def write(transaction: TransactWrite) -> None:
-            write_commits(transaction, [Commit(execution, move, now)])
+            write_commits(transaction, [mine])
             if receipt is not None:
                 item = CommandItem(
                     pk_of(execution.id),
@@ -404,12 +405,16 @@ class Table:
 
     def _commit_all(self, asked: Sequence[Commit]) -> Sequence[bool | None]:
         """What came of commits in one transaction; None where each has to be tried by itself, since not all of them can be carried out."""
+
+        def write(transaction: TransactWrite) -> None:
+            write_commits(transaction, asked)
+
         if len(asked) == 1:
-            return [self._transact(lambda transaction: write_commits(transaction, asked))]
+            return [self._transact(write)]
         done = False
         if fit_together(asked):
             try:
-                done = self._transact(lambda transaction: write_commits(transaction, asked))
+                done = self._transact(write)
             except (TransactWriteError, ValueError) as error:  # of one of them: it has it again when it is alone
                 logger.warning("commits do not go together", extra={"error": str(error)})
         return [done or None] * len(asked)

@@ -1,12 +1,12 @@
 """What the DRS module reads from Elastic Disaster Recovery, narrowed to what it decides on. States are DRS's own words."""
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any, Final, TypeVar
+from typing import Any, Final
 
-from dr_modules._listed import Listed, asked
+from dr_modules._listed import Listed, asked, in_batches
 
 # No data flows from a source server in these states. STALLED is also what a machine shows that is no longer there.
 NOT_REPLICATING: Final = frozenset({"STOPPED", "DISCONNECTED", "STALLED"})
@@ -31,8 +31,6 @@ _RECOVERY_INSTANCES: Final = Listed(
     is_of=lambda item, name: item["sourceServerID"] == name,
     most=200,
 )
-
-T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -132,12 +130,6 @@ def seconds(duration: str) -> float | None:
     if match is None:
         return None
     return timedelta(**{name: float(value) for name, value in match.groupdict().items() if value}).total_seconds()
-
-
-def in_batches(items: Sequence[T], size: int) -> Iterator[list[T]]:
-    """The items, at most so many at a time."""
-    for start in range(0, len(items), size):
-        yield list(items[start : start + size])
 
 
 def utc_now() -> datetime:

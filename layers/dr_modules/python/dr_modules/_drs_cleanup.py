@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from dr_modules import _drs
 from dr_modules._drs_base import DrsBase, DRSParameters
+from dr_modules._listed import in_batches
 from dr_modules.base import Status
 
 _STOPPED, _DISCONNECTED = "STOPPED", "DISCONNECTED"
@@ -70,7 +71,7 @@ class DrsCleanup(DrsBase):
         for instance in doomed:
             if instance.failback not in ("FAILBACK_NOT_STARTED", "FAILBACK_COMPLETED"):
                 self.drs.stop_failback(recoveryInstanceID=instance.id)
-        for some in _drs.in_batches(doomed, 100):
+        for some in in_batches(doomed, 100):
             self.drs.terminate_recovery_instances(recoveryInstanceIDs=[instance.id for instance in some])
 
     def _retire(self, server: _drs.SourceServer) -> None:
@@ -111,7 +112,7 @@ class DrsCleanup(DrsBase):
         """Terminate the instances that a drill of this application has launched; replication and recovery points stay."""
         jobs = _drs.recent_jobs(self.drs)
         due = [one.instance.id for one in self._drilled(parameters) if one.instance is not None and not _is_terminating(one, jobs)]
-        for some in _drs.in_batches(due, 100):
+        for some in in_batches(due, 100):
             self.drs.terminate_recovery_instances(recoveryInstanceIDs=some)
 
     def drill_status(self, parameters: DRSParameters) -> Status:

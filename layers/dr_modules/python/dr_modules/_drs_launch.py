@@ -7,6 +7,7 @@ from dr_core.errors import ErrorClass
 from dr_core.phases import Mode
 from dr_modules import _drs
 from dr_modules._drs_base import DrsBase, DRSParameters
+from dr_modules._listed import in_batches
 from dr_modules.base import STARTABLE, Handle, PreflightFinding, Progress, Status
 
 # "AWS Elastic Disaster Recovery endpoints and quotas": none of the three can be raised.
@@ -103,7 +104,7 @@ class DrsLaunch(DrsBase):
         for candidate in self._due(parameters):
             by_kind.setdefault(candidate.kind, []).append(candidate)
         for kind, candidates in by_kind.items():
-            for some in _drs.in_batches(candidates, SERVERS_PER_JOB):
+            for some in in_batches(candidates, SERVERS_PER_JOB):
                 jobs.append(self._start(kind, some))
                 self.keep(self.position, {"jobs": ",".join(jobs)})  # also if the next job is refused
         return {"jobs": ",".join(jobs)}

@@ -7,6 +7,7 @@ from typing import Any
 
 from dr_modules import _drs
 from dr_modules._drs_base import DrsBase, DRSParameters
+from dr_modules._listed import in_batches
 from dr_modules.base import Handle, PreflightFinding, Progress, Status
 
 # AWS's own document, see "Installing the AWS Replication Agent with Systems Manager"; Region is where the server is replicated to.
@@ -110,7 +111,7 @@ class DrsReplicate(DrsBase):
 
     def _install(self, instance_ids: list[str]) -> Handle:
         sent = [one for one in self.handle.get("commands", "").split(",") if one]
-        for some in _drs.in_batches(instance_ids, _INSTANCES_PER_COMMAND):
+        for some in in_batches(instance_ids, _INSTANCES_PER_COMMAND):
             answer = self._ssm.send_command(
                 InstanceIds=some,
                 DocumentName=_DOCUMENT,

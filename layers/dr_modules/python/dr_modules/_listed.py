@@ -5,10 +5,10 @@ Only operations that take a list of names, or list everything, and whose answer 
 
 import json
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from threading import Lock
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 from weakref import WeakValueDictionary
 
 from botocore.exceptions import ClientError, ConnectionError, HTTPClientError
@@ -19,6 +19,7 @@ from dr_core.target import acting_until, hold_back
 from dr_core.together import Together
 
 Item = Mapping[str, Any]
+T = TypeVar("T")
 
 _MOST_ASKERS: Final = 100  # more than a function has threads
 
@@ -63,6 +64,12 @@ def asked(client: Any, listed: Listed, names: Sequence[str] = (), **parameters: 
     if answer.is_everybodys or not answer.is_shared:
         raise answer.error
     return _items(client, listed, names, parameters)
+
+
+def in_batches(items: Sequence[T], size: int) -> Iterator[list[T]]:
+    """The items, at most so many at a time."""
+    for start in range(0, len(items), size):
+        yield list(items[start : start + size])
 
 
 @dataclass(frozen=True)
@@ -141,8 +148,8 @@ def _items(client: Any, listed: Listed, names: Sequence[str], parameters: Mappin
     """Everything that the operation says of these names, in as many calls as its limit asks for."""
     if listed.asks is None:
         return _paged(client, listed, parameters)
-    portions = (names[start : start + listed.most] for start in range(0, len(names), listed.most))
-    return [item for some in portions for item in _paged(client, listed, {**parameters, **listed.asks(list(some))})]
+    portions = in_batches(names, listed.most)
+    return [item for some in portions for item in _paged(client, listed, {**parameters, **listed.asks(some)})]
 
 
 def _paged(client: Any, listed: Listed, parameters: Mapping[str, object]) -> list[Item]:

@@ -33,7 +33,7 @@ from pydantic import Field
 
 from dr_core.errors import ErrorClass
 from dr_core.phases import Phase
-from dr_modules._listed import Item, Listed, asked
+from dr_modules._listed import Item, Listed, asked, in_batches
 from dr_modules.base import DRModule, Flag, Handle, ModuleParameters, Names, NativeEvent, Permissions, PreflightFinding, Status, register
 
 HOST_NAME = "Orchestrator:HostName"
@@ -324,7 +324,7 @@ class Ec2(DRModule[Ec2Parameters]):
         pages = self._ec2.get_paginator("describe_instance_types")
         return {
             found["InstanceType"]: found["VCpuInfo"]["DefaultVCpus"]
-            for some in _portions(sorted(types), _MOST_TYPES)
+            for some in in_batches(sorted(types), _MOST_TYPES)
             for page in pages.paginate(InstanceTypes=some)
             for found in page["InstanceTypes"]
         }
@@ -358,10 +358,6 @@ _CHECKS = Listed(
 
 def _lacks_capacity(error: ClientError) -> bool:
     return bool(error.response["Error"]["Code"] == _NO_CAPACITY)
-
-
-def _portions(items: list[str], size: int) -> Iterator[list[str]]:
-    return (items[start : start + size] for start in range(0, len(items), size))
 
 
 def _tagged(client: Any, names: list[str]) -> list[Instance]:
